@@ -1,0 +1,1 @@
+"""The tiny PixArt that the project ships: what it is taught, how, and how it is judged."""

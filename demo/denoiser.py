@@ -1,0 +1,183 @@
+"""Training of the demo's transformer together with its T5."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import T5EncoderModel
+
+from pixart_core.network import PixArtTransformer
+from pixart_core.network.blocks import Block
+
+from .captions import Captioner, new_encoder
+from .recipe import NETWORK, Recipe
+from .scenes import Scene
+
+_STEPS_BETWEEN_SAVES = 300
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Scenes of one size with their latents."""
+
+    scenes: list[Scene]
+    latents: Tensor
+
+
+class Pair(nn.Module):
+    """The transformer and the T5 that feeds it, trained as one."""
+
+    def __init__(self, transformer: PixArtTransformer, text: T5EncoderModel) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.text = text
+
+    def forward(self, x: Tensor, t: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Predict the noise in latents (N, 4, H, W) at timesteps (N,)."""
+        context = self.text(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.transformer(x, t, context, mask)[:, : NETWORK.in_channels].float()
+
+
+def new_pair(seed: int) -> Pair:
+    """Return the untrained pair: what writes into the image tokens starts at zero."""
+    text = new_encoder(seed)
+    transformer = PixArtTransformer(NETWORK)
+    for module in transformer.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight.flatten(1))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    narrow: list[nn.Module] = [
+        *transformer.t_embedder.modules(),
+        *transformer.t_block.modules(),
+        *transformer.y_embedder.modules(),
+    ]
+    for module in narrow:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+    for block in transformer.blocks:
+        assert isinstance(block, Block)
+        nn.init.zeros_(block.cross_attn.proj.weight)
+        nn.init.normal_(block.scale_shift_table, std=NETWORK.hidden_size**-0.5)
+    nn.init.zeros_(transformer.final_layer.linear.weight)
+    nn.init.normal_(transformer.final_layer.scale_shift_table, std=NETWORK.hidden_size**-0.5)
+    return Pair(transformer, text)
+
+
+class Trainer:
+    """The loop over both picture sizes; its state can be saved and taken up again."""
+
+    def __init__(self, recipe: Recipe, captioner: Captioner) -> None:
+        self.recipe = recipe
+        self.captioner = captioner
+        self.rng = random.Random(recipe.seed)
+        self.pair = new_pair(recipe.seed)
+        self.average = copy.deepcopy(self.pair).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.pair.parameters(), recipe.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
+        total = recipe.small_steps + recipe.large_steps
+        self.schedule = torch.optim.lr_scheduler.SequentialLR(
+            self.optimizer,
+            [
+                torch.optim.lr_scheduler.LinearLR(self.optimizer, 0.01, 1, recipe.warm_up),
+                torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, total - recipe.warm_up),
+            ],
+            [recipe.warm_up],
+        )
+        self.alphas = DPMSolverMultistepScheduler(
+            beta_start=1e-4, beta_end=0.02, beta_schedule="linear"
+        ).alphas_cumprod
+        self.step = 0
+
+    def run(
+        self, small: Pictures, large: Pictures, state: Path, look: Callable[[Pair, int], None]
+    ) -> Pair:
+        """Train to the end, saving to ``state`` and showing the average to ``look``."""
+        if state.exists():
+            self._resume(state)
+        total = self.recipe.small_steps + self.recipe.large_steps
+        bar = tqdm(range(self.step, total), initial=self.step, total=total, desc="denoiser")
+        for _ in bar:
+            is_small = self.step < self.recipe.small_steps
+            pictures = small if is_small else large
+            batch = self.recipe.small_batch if is_small else self.recipe.large_batch
+            loss = self._train_on(pictures, self.rng.sample(range(len(pictures.scenes)), batch))
+            self.step += 1
+            bar.set_postfix(loss=f"{loss:.3f}")
+            if self.step % _STEPS_BETWEEN_SAVES == 0 or self.step == total:
+                self._save(state)
+                look(self.average, self.step)
+        return self.average
+
+    def _train_on(self, pictures: Pictures, chosen: list[int]) -> float:
+        latents = pictures.latents[chosen].float()
+        ids, mask = self.captioner([pictures.scenes[i] for i in chosen])
+        t = torch.randint(0, len(self.alphas), (len(chosen),))
+        alpha = self.alphas[t][:, None, None, None]
+        noise = torch.randn_like(latents)
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = self.pair(noisy, t, ids, mask)
+        # Divided by alpha this is the loss of the velocity; without it the steps in which text
+        # decides the picture hardly count.
+        weight = (1 / alpha).clamp(max=self.recipe.loss_weight_limit)
+        loss = (weight * (predicted - noise).square()).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.pair.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.pair.parameters()), 1 - decay
+            )
+        return loss.item()
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "step": self.step,
+            "pair": self.pair.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        unfinished = path.with_suffix(".part")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def _resume(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        self.step = state["step"]
+        self.pair.load_state_dict(state["pair"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        # Not the draws of the first run again: those up to this step were already learned from.
+        self.rng.seed(self.recipe.seed + self.step)
+        torch.manual_seed(self.recipe.seed + self.step)
+
+
+@torch.no_grad()
+def sample(pair: Pair, ids: Tensor, mask: Tensor, side: int, steps: int = 20) -> Tensor:
+    """Draw latents for token rows, the last row being the empty caption: (N - 1, 4, h, w)."""
+    solver = DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
+    solver.set_timesteps(steps)
+    count = len(ids) - 1
+    ids = torch.cat([ids[:-1], ids[-1:].expand(count, -1)])
+    mask = torch.cat([mask[:-1], mask[-1:].expand(count, -1)])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, NETWORK.in_channels, side // 8, side // 8, generator=generator)
+    for t in solver.timesteps:
+        cond, uncond = pair(torch.cat([x, x]), t.expand(2 * count), ids, mask).chunk(2)
+        x = solver.step(uncond + 4.5 * (cond - uncond), t, x).prev_sample
+    return x

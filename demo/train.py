@@ -1,0 +1,136 @@
+"""Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
+
+Three stages (autoencoder, latents, denoiser with T5), each kept in ``--work``, so that a killed
+run goes on where it was. Deterministic for a seed as far as torch is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pixart_core.network.positions import position_grid
+
+from .captions import Captioner, load_tokenizer, pad_rows
+from .denoiser import Pair, Pictures, Trainer, sample
+from .judge import judge
+from .recipe import NETWORK, TRAINED_SIDE, Recipe
+from .scenes import Scene, random_scene
+from .vae import encode_scenes, host_layout, restored_pictures, train_vae
+
+DENOISER, TEXT_ENCODER, VAE = (
+    "pixart-demo.safetensors",
+    "t5-demo.safetensors",
+    "vae-demo.safetensors",
+)
+"""Names of the three files, in the host's folders diffusion_models, text_encoders and vae."""
+
+_SHEET_SCENES = 24
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="where the three files go")
+    parser.add_argument("--work", type=Path, default=Path(".cache/demo-training"))
+    parser.add_argument("--tokenizer", type=Path, required=True, help="folder of T5's tokenizer")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    chosen = parser.parse_args()
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    train(Recipe(seed=chosen.seed), chosen.work, chosen.out, chosen.tokenizer)
+
+
+def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None:
+    """Run all stages and write the three files to ``out``."""
+    vae = _vae(recipe, work / "vae.safetensors")
+    small = _pictures(recipe, vae, recipe.small_scenes, recipe.small_side, work)
+    large = _pictures(recipe, vae, recipe.large_scenes, TRAINED_SIDE, work)
+    _restored_sheet(vae, large).save(work / "vae.png")
+    captioner = Captioner(load_tokenizer(tokenizer_folder), recipe)
+
+    def look(pair: Pair, step: int) -> None:
+        side = recipe.small_side if step < recipe.small_steps else TRAINED_SIDE
+        _sheet(pair, vae, captioner, side, step).save(work / f"step-{step:05}.png")
+
+    pair = Trainer(recipe, captioner).run(small, large, work / "denoiser.pt", look)
+    _write(pair, vae, out)
+
+
+def _vae(recipe: Recipe, path: Path) -> AutoencoderTiny:
+    if not path.exists():
+        save_file(train_vae(recipe).state_dict(), path)
+    vae = AutoencoderTiny()
+    vae.load_state_dict(load_file(path))
+    return vae.eval()
+
+
+def _pictures(recipe: Recipe, vae: AutoencoderTiny, count: int, side: int, work: Path) -> Pictures:
+    rng = random.Random(recipe.seed + side)
+    scenes = [random_scene(rng) for _ in range(count)]
+    path = work / f"latents-{side}.safetensors"
+    if not path.exists():
+        save_file({"latents": encode_scenes(vae, scenes, side)}, path)
+    return Pictures(scenes, load_file(path)["latents"])
+
+
+def _sheet(
+    pair: Pair, vae: AutoencoderTiny, captioner: Captioner, side: int, step: int
+) -> Image.Image:
+    scenes = _unseen_scenes()
+    rows = [captioner.tokenizer(text)["input_ids"] for text in [*(s.caption() for s in scenes), ""]]
+    pictures = _images(restored_pictures(vae, sample(pair, *pad_rows(rows), side)))
+    verdicts = [judge(picture) for picture in pictures]
+    pairs = list(zip(verdicts, scenes, strict=True))
+    colours = sum(verdict.has_colours_of(scene) for verdict, scene in pairs)
+    whole = sum(verdict.matches(scene) for verdict, scene in pairs)
+    print(
+        f"\nstep {step}: colours {colours}/{len(pairs)}, shape too {whole}/{len(pairs)}", flush=True
+    )
+    return _tile(pictures)
+
+
+def _unseen_scenes() -> list[Scene]:
+    rng = random.Random("unseen")
+    return [random_scene(rng) for _ in range(_SHEET_SCENES)]
+
+
+def _restored_sheet(vae: AutoencoderTiny, pictures: Pictures) -> Image.Image:
+    latents = pictures.latents[:_SHEET_SCENES].float()
+    print("latents: mean", latents.mean((0, 2, 3)), "deviation", latents.std((0, 2, 3)))
+    return _tile(_images(restored_pictures(vae, latents)))
+
+
+def _images(pixels: Tensor) -> list[Image.Image]:
+    return [Image.fromarray(p) for p in (pixels.numpy() * 255).round().astype(np.uint8)]
+
+
+def _tile(pictures: list[Image.Image], columns: int = 8) -> Image.Image:
+    side = pictures[0].width
+    sheet = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i % columns * side, i // columns * side))
+    return sheet
+
+
+def _write(pair: Pair, vae: AutoencoderTiny, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    side = TRAINED_SIDE // 8 // NETWORK.patch_size
+    grid = position_grid(
+        side, side, NETWORK.hidden_size, NETWORK.position_range, torch.device("cpu")
+    )
+    denoiser = {**pair.transformer.state_dict(), "pos_embed": grid[None]}
+    text = {k: v for k, v in pair.text.state_dict().items() if k != "encoder.embed_tokens.weight"}
+    for name, tensors in ((DENOISER, denoiser), (TEXT_ENCODER, text), (VAE, host_layout(vae))):
+        save_file({k: v.half().contiguous() for k, v in tensors.items()}, out / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Captions of different length side by side in one batch."""
+
+from __future__ import annotations
+
+import logging
+
+import comfy.conds
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...pixart_core.errors import ConditioningError
+from ...pixart_core.variants import Variant
+
+log = logging.getLogger("pixart")
+
+
+class CaptionCondition(comfy.conds.CONDRegular):  # type: ignore[misc]
+    """A tensor whose second axis counts tokens; shorter ones are padded with zeros.
+
+    Used for a caption and for its mask alike, so that padding is always masked.
+    """
+
+    def can_concat(self, other: CaptionCondition) -> bool:
+        """Whether the two differ in length alone."""
+        mine, theirs = self.cond, other.cond
+        same_shape = mine.shape[:1] + mine.shape[2:] == theirs.shape[:1] + theirs.shape[2:]
+        return bool(same_shape and mine.device == theirs.device)
+
+    def concat(self, others: list[CaptionCondition]) -> Tensor:
+        """Stack along the batch: (B1, L1, …), (B2, L2, …) -> (B1 + B2, longest, …)."""
+        tensors = [self.cond, *(other.cond for other in others)]
+        longest = max(tensor.shape[1] for tensor in tensors)
+        return torch.cat([_lengthen(tensor, longest) for tensor in tensors])
+
+
+def fit_caption(
+    caption: Tensor, mask: Tensor | None, channels: int, variant: Variant
+) -> tuple[Tensor, Tensor]:
+    """Return caption (B, L, C) and mask (B, L) int64 within the variant's token limit.
+
+    Raises ConditioningError for an embedding of another text encoder.
+    """
+    if caption.ndim != 3 or caption.shape[-1] != channels:
+        raise ConditioningError(
+            "The prompt does not fit this PixArt model",
+            found=f"an embedding of shape {tuple(caption.shape)}",
+            expected=f"T5 embeddings {channels} wide",
+            advice="Encode the prompt with the T5 that belongs to the model, from Load T5 for "
+            "PixArt.",
+        )
+    mask = _whole_mask(caption, mask)
+    if caption.shape[1] > variant.tokens:
+        log.warning(
+            "A prompt of %d tokens is longer than %s reads; the last %d are left out. Connect the "
+            "model to PixArt Prompt to see what is cut.",
+            caption.shape[1],
+            variant.name,
+            caption.shape[1] - variant.tokens,
+        )
+    return caption[:, : variant.tokens], mask[:, : variant.tokens]
+
+
+def _whole_mask(caption: Tensor, mask: Tensor | None) -> Tensor:
+    rows, length = caption.shape[:2]
+    if mask is None:
+        return torch.ones(rows, length, dtype=torch.long, device=caption.device)
+    # The host's own concat node lengthens a caption but not its mask.
+    mask = (mask > 0).long().to(caption.device)[:, :length]
+    mask = functional.pad(mask, (0, length - mask.shape[1]), value=1)
+    return mask.expand(rows, -1)
+
+
+def _lengthen(tensor: Tensor, length: int) -> Tensor:
+    missing = [0, length - tensor.shape[1]]
+    return functional.pad(tensor, [0, 0] * (tensor.ndim - 2) + missing)

@@ -1,0 +1,221 @@
+"""A PixArt transformer as an ordinary MODEL of the host."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.ldm.modules.attention
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.supported_models_base
+import torch
+from torch import Tensor
+
+from ...pixart_core.checkpoint.detect import AUTO, CheckpointInfo, check_complete, detect
+from ...pixart_core.checkpoint.layouts import is_diffusers, to_original
+from ...pixart_core.checkpoint.reading import read_tensors, shapes_of
+from ...pixart_core.errors import SamplingError
+from ...pixart_core.network import NetworkConfig, PixArtTransformer
+from ...pixart_core.variants import VARIANTS, Variant
+from .caption import CaptionCondition, fit_caption
+
+log = logging.getLogger("pixart")
+
+VARIANT_CHOICES = [AUTO, *VARIANTS]
+
+WEIGHT_DTYPES = {
+    "auto": None,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+_NOT_WEIGHTS = ("pos_embed", "pos_embed.pos_embed")
+"""Position grids that a file may hold; the network makes its own, for every size."""
+
+
+class HostTransformer(PixArtTransformer):
+    """The transformer with the call that the host makes."""
+
+    def __init__(
+        self,
+        *,
+        network: NetworkConfig,
+        operations: Any,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__(network, operations, _host_attention, dtype, device)
+        self.dtype = dtype
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        caption_mask: Tensor | None = None,
+        picture_size: Tensor | None = None,
+        control: Any = None,
+        transformer_options: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """Return the noise in ``x``, (B, C, H, W); a learned variance is dropped."""
+        _check_latent(x, self.config)
+        out = super().forward(
+            x, timesteps, context, caption_mask, picture_size, transformer_options
+        )
+        return out[:, : self.config.in_channels]
+
+
+class PixArtModel(comfy.model_base.PixArt):
+    """The host's wrapper around the transformer.
+
+    It is a subclass of the host's own PixArt only so that the host maps LoRA names onto it.
+    """
+
+    def __init__(self, config: PixArtModelConfig, variant: Variant) -> None:
+        comfy.model_base.BaseModel.__init__(self, config, unet_model=HostTransformer)
+        self.variant = variant
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """Turn a conditioning into what the transformer takes."""
+        out: dict[str, Any] = comfy.model_base.BaseModel.extra_conds(self, **kwargs)
+        caption = kwargs.get("cross_attn")
+        if caption is None:
+            return out
+        width = self.diffusion_model.config.caption_channels
+        caption, mask = fit_caption(caption, kwargs.get("attention_mask"), width, self.variant)
+        out["c_crossattn"] = CaptionCondition(caption)
+        out["caption_mask"] = CaptionCondition(mask)
+        # Whole numbers: the host would round fractional sizes to its compute precision.
+        size = torch.tensor([[round(kwargs["height"]), round(kwargs["width"])]])
+        out["picture_size"] = comfy.conds.CONDRegular(size)
+        return out
+
+
+class PixArtModelConfig(comfy.supported_models_base.BASE):  # type: ignore[misc]
+    """What the host asks about a model before and while it runs it."""
+
+    unet_config: dict[str, Any] = {}
+    unet_extra_config: dict[str, Any] = {}
+    sampling_settings = {
+        # The host's name for betas that rise linearly.
+        "beta_schedule": "sqrt_linear",
+        "linear_start": 1e-4,
+        "linear_end": 0.02,
+        "timesteps": 1000,
+    }
+    memory_usage_factor = 0.5
+
+    def __init__(self, info: CheckpointInfo) -> None:
+        network = info.network
+        self.latent_format = _LATENT_FORMATS[info.variant.latent_scale]
+        super().__init__(
+            {
+                "network": network,
+                "depth": network.depth,
+                "hidden_size": network.hidden_size,
+                "in_channels": network.in_channels,
+            }
+        )
+
+
+_LATENT_FORMATS = {0.18215: comfy.latent_formats.SD15, 0.13025: comfy.latent_formats.SDXL}
+
+
+def load_model(
+    path: Path, variant: str, weight_dtype: str, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    """Load a PixArt file as a MODEL; raise CheckpointError where it is none."""
+    tensors = read_tensors(path)
+    if is_diffusers(tensors):
+        tensors = to_original(tensors)
+    info = detect(shapes_of(tensors), path.name, variant)
+    tensors = {key: value for key, value in tensors.items() if key not in _NOT_WEIGHTS}
+    _log_variant(path, info)
+    patcher = _build(info, tensors, WEIGHT_DTYPES[weight_dtype], disable_dynamic)
+    patcher.cached_patcher_init = (load_model, (path, variant, weight_dtype))
+    return patcher
+
+
+def _log_variant(path: Path, info: CheckpointInfo) -> None:
+    log.info("%s is %s, by %s.", path.name, info.variant.name, info.ground)
+    if info.ground == "likelihood alone":
+        log.warning(
+            "%s may be any of %s, and its tensors cannot tell; it is taken for %s. If pictures "
+            "look wrong, set the variant in Load PixArt Model.",
+            path.name,
+            ", ".join(info.possible),
+            info.variant.name,
+        )
+
+
+def _build(
+    info: CheckpointInfo,
+    tensors: dict[str, Tensor],
+    dtype: torch.dtype | None,
+    disable_dynamic: bool,
+) -> comfy.model_patcher.ModelPatcher:
+    management = comfy.model_management
+    load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
+    config = PixArtModelConfig(info)
+    supported = config.supported_inference_dtypes
+    if dtype is None:
+        dtype = management.unet_dtype(
+            model_params=sum(tensor.numel() for tensor in tensors.values()),
+            supported_dtypes=supported,
+            weight_dtype=next(iter(tensors.values())).dtype,
+        )
+    cast = management.unet_manual_cast(dtype, load_device, supported)
+    config.set_inference_dtype(dtype, cast, device=load_device)
+    with torch.device("meta"):
+        wanted = shapes_of(PixArtTransformer(info.network).state_dict())
+    check_complete(shapes_of(tensors), wanted, "PixArt model")
+
+    model = PixArtModel(config, info.variant).eval()
+    patchers = comfy.model_patcher
+    kind = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
+    patcher = kind(model, load_device=load_device, offload_device=offload_device)
+    model.load_model_weights(tensors, "", assign=patcher.is_dynamic())
+    return patcher
+
+
+def _host_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    mask: Tensor | None = None,
+    *,
+    transformer_options: Mapping[str, Any] | None = None,
+) -> Tensor:
+    out: Tensor = comfy.ldm.modules.attention.optimized_attention(
+        q, k, v, heads, mask=mask, transformer_options=transformer_options
+    )
+    return out
+
+
+def _check_latent(x: Tensor, config: NetworkConfig) -> None:
+    if any(side % config.patch_size for side in x.shape[-2:]):
+        height, width = (side * 8 for side in x.shape[-2:])
+        raise SamplingError(
+            "PixArt cannot draw a picture of this size",
+            found=f"{width} × {height} pixels",
+            expected="multiples of 16",
+            advice="Take the latent from PixArt Resolution, or set both sides to multiples of 16.",
+        )
+    if x.shape[1] != config.in_channels:
+        raise SamplingError(
+            "The latent does not fit this model",
+            found=f"{x.shape[1]} channels",
+            expected=f"{config.in_channels}",
+            advice="Take the latent from PixArt Resolution, or encode the picture with the VAE "
+            "that belongs to the model.",
+        )

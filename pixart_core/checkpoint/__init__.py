@@ -1,0 +1,1 @@
+"""Reading PixArt checkpoints and telling what they are."""

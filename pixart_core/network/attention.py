@@ -1,0 +1,92 @@
+"""Self-attention among image tokens and cross-attention to the caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(Protocol):
+    """Computes softmax attention; the host's own functions have this form."""
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        heads: int,
+        mask: Tensor | None = None,
+        *,
+        transformer_options: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """(B, N, C), (B, L, C), (B, L, C), additive mask (B, 1, N, L) -> (B, N, C)."""
+        ...
+
+
+def torch_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    mask: Tensor | None = None,
+    *,
+    transformer_options: Mapping[str, Any] | None = None,
+) -> Tensor:
+    """Attend with torch's own kernel; see ``Attention`` for the shapes."""
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))  # B H N D
+    out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return out.transpose(1, 2).flatten(2)  # B N C
+
+
+def caption_mask(mask: Tensor, image_tokens: int, dtype: torch.dtype) -> Tensor:
+    """Turn (B, L), 1 at real tokens, into an additive mask (B, 1, image_tokens, L).
+
+    A row without any real token attends to all of them alike, as in diffusers.
+    """
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    bias = bias.masked_fill(mask <= 0, torch.finfo(dtype).min)
+    return bias[:, None, None, :].expand(-1, 1, image_tokens, -1)
+
+
+class SelfAttention(nn.Module):
+    """Attention of every image token to every other."""
+
+    def __init__(
+        self, hidden_size: int, heads: int, operations: Any, attention: Attention, **placement: Any
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention = attention
+        self.qkv = operations.Linear(hidden_size, 3 * hidden_size, **placement)
+        self.proj = operations.Linear(hidden_size, hidden_size, **placement)
+
+    def forward(self, x: Tensor, options: Mapping[str, Any]) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return self.proj(self.attention(q, k, v, self.heads, transformer_options=options))
+
+
+class CrossAttention(nn.Module):
+    """Attention of every image token to the real tokens of its caption."""
+
+    def __init__(
+        self, hidden_size: int, heads: int, operations: Any, attention: Attention, **placement: Any
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention = attention
+        self.q_linear = operations.Linear(hidden_size, hidden_size, **placement)
+        self.kv_linear = operations.Linear(hidden_size, 2 * hidden_size, **placement)
+        self.proj = operations.Linear(hidden_size, hidden_size, **placement)
+
+    def forward(
+        self, x: Tensor, caption: Tensor, mask: Tensor | None, options: Mapping[str, Any]
+    ) -> Tensor:
+        """(B, N, C), (B, L, C), additive mask (B, 1, N, L) -> (B, N, C)."""
+        k, v = self.kv_linear(caption).chunk(2, dim=-1)
+        out = self.attention(self.q_linear(x), k, v, self.heads, mask, transformer_options=options)
+        return self.proj(out)

@@ -1,0 +1,101 @@
+"""The PixArt transformer: alpha and Sigma, at every size, in one module.
+
+Written from the maths of PixArt-alpha and PixArt-Sigma (Apache-2.0), with the names of their
+checkpoints. It differs from them in that the position grid follows the picture's size, the
+caption mask is an additive bias, and positions, timesteps and sizes stay fp32 at any dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .attention import Attention, caption_mask, torch_attention
+from .blocks import Block, FinalLayer
+from .config import NetworkConfig
+from .embedders import CaptionEmbedder, PatchEmbedder, ScalarEmbedder
+from .positions import position_grid
+
+
+class PixArtTransformer(nn.Module):
+    """Predicts the noise (and, where learned, its variance) in a latent.
+
+    ``operations`` supplies ``Linear``, ``LayerNorm`` and ``Conv2d``; ``attention`` the kernel.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        operations: Any = nn,
+        attention: Attention = torch_attention,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        placement: dict[str, Any] = {"dtype": dtype, "device": device}
+        width = config.hidden_size
+        self.config = config
+        self.x_embedder = PatchEmbedder(
+            config.in_channels, width, config.patch_size, operations, **placement
+        )
+        self.t_embedder = ScalarEmbedder(width, operations, **placement)
+        self.t_block = nn.Sequential(nn.SiLU(), operations.Linear(width, 6 * width, **placement))
+        self.y_embedder = CaptionEmbedder(
+            config.caption_channels, width, config.null_caption_tokens, operations, **placement
+        )
+        if config.size_conditions:
+            self.csize_embedder = ScalarEmbedder(width // 3, operations, **placement)
+            self.ar_embedder = ScalarEmbedder(width // 3, operations, **placement)
+        self.blocks = nn.ModuleList(
+            Block(config, operations, attention, **placement) for _ in range(config.depth)
+        )
+        self.final_layer = FinalLayer(config, operations, **placement)
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        size: Tensor | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """Return (B, out_channels, H, W) for a latent (B, in_channels, H, W).
+
+        ``t``: (B,) timesteps in 0..999, possibly fractional. ``context``: (B, L, channels) T5
+        embeddings; ``mask``: (B, L), positive at real tokens, None where all are real.
+        ``size``: (B, 2) height and width in pixels, needed with size conditions, else ignored.
+        ``options`` reaches the attention function unchanged. H and W must be multiples of the
+        patch size. The compute dtype is that of ``x``.
+        """
+        rows, columns = (side // self.config.patch_size for side in x.shape[-2:])
+        grid = position_grid(
+            rows, columns, self.config.hidden_size, self.config.position_range, x.device
+        )
+        tokens = self.x_embedder(x) + grid.to(x.dtype)
+        time = self._condition(t, size, x.dtype)
+        modulation = self.t_block(time).unflatten(-1, (6, -1))  # B 6 C
+        caption = self.y_embedder(context.to(x.dtype))
+        bias = None if mask is None else caption_mask(mask, tokens.shape[1], x.dtype)
+        for block in self.blocks:
+            tokens = block(tokens, caption, modulation, bias, options or {})
+        return self._unpatchify(self.final_layer(tokens, time), rows, columns)
+
+    def _condition(self, t: Tensor, size: Tensor | None, dtype: torch.dtype) -> Tensor:
+        time = self.t_embedder(t, dtype)
+        if not self.config.size_conditions:
+            return time
+        if size is None:
+            raise ValueError("this model is conditioned on the picture's size, but got none")
+        sides = size.float()  # B 2
+        area = self.csize_embedder(sides.flatten(), dtype).unflatten(0, (-1, 2)).flatten(1)
+        aspect = self.ar_embedder(sides[:, 0] / sides[:, 1], dtype)
+        return time + torch.cat([area, aspect], dim=-1)
+
+    def _unpatchify(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
+        p = self.config.patch_size
+        patches = tokens.unflatten(-1, (p, p, -1)).unflatten(1, (rows, columns))  # B h w p q C
+        return patches.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)  # B C H W

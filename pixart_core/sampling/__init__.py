@@ -1,0 +1,1 @@
+"""Solvers, as diffusers has them, and the noise schedule that PixArt was trained with."""

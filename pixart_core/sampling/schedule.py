@@ -1,0 +1,65 @@
+"""The noise schedule of PixArt and the timesteps that a solver visits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+
+TRAINING_SCHEDULE: Mapping[str, Any] = MappingProxyType(
+    {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+)
+"""Betas of every released family, in the words of diffusers."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A diffusers scheduler and how it is set up."""
+
+    scheduler: str
+    """Name of the class in diffusers."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What is set beside the training schedule."""
+
+
+SOLVERS = {
+    "DPM-Solver++": Solver(
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"},
+    ),
+}
+
+
+def new_scheduler(solver: str) -> SchedulerMixin:
+    """Return diffusers' scheduler of that name, set up as for PixArt's released models."""
+    import diffusers
+
+    entry = SOLVERS[solver]
+    return getattr(diffusers, entry.scheduler)(**TRAINING_SCHEDULE, **entry.options)
+
+
+def set_timesteps(scheduler: SchedulerMixin, steps: int, denoise: float = 1.0) -> Tensor:
+    """Prepare a scheduler and return its timesteps, highest first, as diffusers rounds them.
+
+    With ``denoise`` below 1 they are the last ``steps`` of steps / denoise, so that the number
+    of steps is the one that was asked for.
+    """
+    total = max(steps, round(steps / denoise))
+    scheduler.set_timesteps(total)
+    timesteps: Tensor = scheduler.timesteps[-steps:]
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(len(scheduler.timesteps) - len(timesteps))
+    return timesteps
+
+
+def sigmas_of(scheduler: SchedulerMixin, timesteps: Tensor) -> Tensor:
+    """Return sqrt((1 - a) / a) of integer timesteps, in fp64: the host's noise levels."""
+    alphas = scheduler.alphas_cumprod.double()[timesteps.long()]
+    return torch.sqrt((1 - alphas) / alphas)

@@ -1,0 +1,179 @@
+"""Checkpoints: names in both layouts, detection by shape, and bad files."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pixart_core.checkpoint.detect import check_complete, detect
+from pixart_core.checkpoint.layouts import is_diffusers, to_diffusers, to_original
+from pixart_core.checkpoint.reading import read_tensors, shapes_of
+from pixart_core.errors import CheckpointError
+from pixart_core.network import NetworkConfig, PixArtTransformer
+
+from .tiny import FAMILIES, TinyFamily, diffusers_transformer
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def original_shapes(family: str, grid: int | None = None, tokens: int | None = None) -> Shapes:
+    """Return the shapes of a tiny original file of a family."""
+    config = NetworkConfig(2, 216, 864, 4, 8, 2, 64, 32, family == "alpha-1024", tokens or 0)
+    with torch.device("meta"):
+        shapes = shapes_of(PixArtTransformer(config).state_dict())
+    return shapes | ({"pos_embed": (1, grid, 216)} if grid else {})
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_layouts_there_and_back(family: TinyFamily) -> None:
+    tensors = diffusers_transformer(family).state_dict()
+    original = to_original(tensors)
+    back = to_diffusers(original)
+    assert is_diffusers(tensors)
+    assert not is_diffusers(original)
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[key], tensors[key]) for key in tensors)
+
+
+def test_unknown_names_survive_renaming() -> None:
+    assert to_original({"something.else": torch.zeros(1)}).keys() == {"something.else"}
+
+
+def test_an_unfinished_stack_is_left_as_it_is() -> None:
+    lonely = {"transformer_blocks.0.attn1.to_q.weight": torch.zeros(2, 2)}
+    assert to_original(lonely).keys() == lonely.keys()
+
+
+@pytest.mark.parametrize(
+    ("grid", "tokens", "wanted"),
+    [
+        (256, 120, "alpha-256"),
+        (1024, 120, "alpha-512"),
+        (4096, 120, "alpha-1024"),
+        (256, 300, "sigma-256"),
+        (1024, 300, "sigma-512"),
+        (4096, 300, "sigma-1024"),
+        (16384, 300, "sigma-2k"),
+    ],
+)
+def test_original_files_are_told_by_their_tensors(grid: int, tokens: int, wanted: str) -> None:
+    info = detect(original_shapes(wanted, grid, tokens))
+    assert (info.variant.name, info.ground) == (wanted, "the file's tensors")
+    assert (info.network.depth, info.network.heads) == (2, 3)
+    assert info.network.position_range == (16 if wanted == "alpha-256" else 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "ground"),
+    [
+        ("PixArt-Sigma-XL-2-512-MS.safetensors", "sigma-512", "the file's name"),
+        ("PixArt-Sigma-XL-2-2K-MS.safetensors", "sigma-2k", "the file's name"),
+        ("sub/PixArt-XL-2-256x256.safetensors", "alpha-256", "the file's name"),
+        ("sub\\PixArt-XL-2-512x512.safetensors", "alpha-512", "the file's name"),
+        ("model.safetensors", "sigma-1024", "likelihood alone"),
+    ],
+)
+def test_names_decide_where_tensors_cannot(name: str, wanted: str, ground: str) -> None:
+    info = detect(original_shapes("sigma-1024"), name)
+    assert (info.variant.name, info.ground) == (wanted, ground)
+    assert len(info.possible) > 1
+
+
+def test_a_choice_is_taken_unless_the_tensors_rule_it_out() -> None:
+    assert detect(original_shapes("sigma-512"), chosen="alpha-256").variant.name == "alpha-256"
+    with pytest.raises(CheckpointError, match=r"only fit sigma-512.*Set variant to auto"):
+        detect(original_shapes("sigma-512", 1024, 300), chosen="alpha-1024")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 text encoder"),
+        ("model.diffusion_model.input_blocks.0.0.weight", "a Stable Diffusion checkpoint"),
+        ("taesd_decoder.1.weight", "a tiny VAE"),
+        ("something.else", "1 tensors"),
+    ],
+)
+def test_other_kinds_of_file_are_named(key: str, kind: str) -> None:
+    with pytest.raises(CheckpointError, match=f"as a PixArt model: found {kind}"):
+        detect({key: (1, 1)})
+
+
+def test_a_sana_model_is_no_pixart() -> None:
+    with pytest.raises(CheckpointError, match="a Sana model"):
+        detect(original_shapes("sigma-512") | {"attention_y_norm.weight": (64,)})
+
+
+def test_missing_unknown_and_misshapen_tensors_are_named() -> None:
+    wanted = original_shapes("alpha-512")
+    found = {key: shape for key, shape in wanted.items() if key != "blocks.1.attn.qkv.weight"}
+    found |= {"blocks.1.attn.sr.weight": (1,), "final_layer.linear.bias": (3,)}
+    with pytest.raises(CheckpointError) as error:
+        check_complete(found, wanted, "PixArt model")
+    for part in (
+        "1 missing (blocks.1.attn.qkv.weight)",
+        "1 unknown (blocks.1.attn.sr.weight)",
+        "1 of another shape (final_layer.linear.bias)",
+        "Download the file again",
+    ):
+        assert part in str(error.value)
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    save_file({"a": torch.arange(3)}, tmp_path / "a.safetensors")
+    assert read_tensors(tmp_path / "a.safetensors")["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_pickles_are_read_and_unwrapped(tmp_path: Path, wrapped: bool) -> None:
+    tensors = {"a": torch.arange(3)}
+    torch.save({"state_dict": tensors, "epoch": 3} if wrapped else tensors, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == {"a"}
+
+
+class _Malicious:
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.witness,)
+
+
+def test_a_malicious_pickle_runs_nothing(tmp_path: Path) -> None:
+    torch.save({"a": _Malicious(tmp_path / "witness")}, tmp_path / "a.pth")
+    (tmp_path / "b.pth").write_bytes(pickle.dumps(_Malicious(tmp_path / "witness")))
+    for name in ("a.pth", "b.pth"):
+        with pytest.raises(CheckpointError, match="holds more than tensors, or is damaged"):
+            read_tensors(tmp_path / name)
+    assert not (tmp_path / "witness").exists()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"", "an empty file"), (b"no tensors here, but text", "damaged")]
+)
+def test_bad_files_get_a_sentence(
+    tmp_path: Path, suffix: str, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=sentence):
+        read_tensors(path)
+
+
+def test_truncated_files_get_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(CheckpointError, match=r"a.safetensors cannot be read: found a damaged"):
+        read_tensors(path)
+
+
+def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_tensors(tmp_path / "none.safetensors")

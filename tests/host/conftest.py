@@ -1,0 +1,97 @@
+"""One real server for the session, with the demo model and with files that are bad."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from devtools.client import HostClient
+from devtools.environment import ROOT, host_folder
+from devtools.models import demo_models
+from devtools.server import HostServer
+
+DEMO = {folder: paths[0] for folder, paths in demo_models().items()}
+
+
+@pytest.fixture(scope="session")
+def bad_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """Files that no loader should take, by the folder they lie in."""
+    folder = tmp_path_factory.mktemp("bad")
+    whole = DEMO["diffusion_models"].read_bytes()
+    (folder / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.safetensors").write_bytes(b"")
+    (folder / "text.safetensors").write_text("This is not a model.", encoding="utf-8")
+    save_file(
+        {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3)},
+        folder / "sd15.safetensors",
+    )
+    tensors = load_file(DEMO["diffusion_models"])
+    without = {key: value for key, value in tensors.items() if not key.startswith("blocks.3.")}
+    save_file(without, folder / "gap.safetensors")
+    (folder / "t5-as-model.safetensors").symlink_to(DEMO["text_encoders"])
+    (folder / "model-as-t5.safetensors").symlink_to(DEMO["diffusion_models"])
+    (folder / "truncated-t5.safetensors").write_bytes(DEMO["text_encoders"].read_bytes()[:100000])
+    encoders = {"model-as-t5.safetensors", "truncated-t5.safetensors"}
+    files = sorted(folder.iterdir())
+    return {
+        "diffusion_models": [path for path in files if path.name not in encoders],
+        "text_encoders": [path for path in files if path.name in encoders],
+    }
+
+
+@pytest.fixture(scope="session")
+def server(bad_models: dict[str, list[Path]]) -> Iterator[HostServer]:
+    """The server that all tests share."""
+    models = {folder: [path, *bad_models.get(folder, [])] for folder, path in DEMO.items()}
+    with HostServer(models) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: HostServer) -> HostClient:
+    """A client of the shared server."""
+    return HostClient(server.address)
+
+
+@pytest.fixture(scope="session")
+def pack() -> ModuleType:
+    """The pack in this process, imported as the host imports it, with the real host around it."""
+    # First, because the host's own top-level module is called nodes, as our folder is.
+    sys.path.insert(0, str(host_folder()))
+    given, sys.argv = sys.argv, ["test", *([] if torch.cuda.is_available() else ["--cpu"])]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import comfy.cli_args
+
+    sys.argv = given
+    spec = importlib.util.spec_from_file_location(
+        "pixart_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    asyncio.run(module.comfy_entrypoint())
+    return module
+
+
+@pytest.fixture(scope="session")
+def demo(pack: ModuleType) -> dict[str, Any]:
+    """MODEL and CLIP of the demo model, in this process."""
+    from pixart_pack.nodes.host import model, text_encoder
+
+    return {
+        "model": model.load_model(DEMO["diffusion_models"], "auto", "fp32"),
+        "clip": text_encoder.load_text_encoder(DEMO["text_encoders"], "fp32", "auto"),
+    }

@@ -1,0 +1,234 @@
+"""Numbers: T5 against transformers, the sampler against diffusers' pipeline, masks, forwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import T5Config, T5EncoderModel, T5TokenizerFast
+
+from devtools.client import HostClient
+from devtools.environment import host_folder
+from devtools.server import HostServer
+from pixart_core.checkpoint.layouts import to_diffusers
+from pixart_core.text.t5 import detect_t5
+
+from ..core.tiny import relative_error
+from .conftest import DEMO
+from .graphs import saving_latents, text_to_image
+
+PROMPT, NEGATIVE = "a yellow star on a purple background", "red"
+SEED = 42
+
+
+def reference_t5() -> T5EncoderModel:
+    """Return transformers' own encoder with the demo's weights, fp32."""
+    tensors = load_file(DEMO["text_encoders"])
+    shape = detect_t5({key: tuple(value.shape) for key, value in tensors.items()})
+    config = T5Config(
+        d_model=shape.width,
+        d_kv=shape.head_size,
+        d_ff=shape.mlp_size,
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        feed_forward_proj="gated-gelu",
+        vocab_size=32128,
+    )
+    model = T5EncoderModel(config).float().eval()
+    model.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+    return model
+
+
+@torch.no_grad()
+def reference_embedding(text: str) -> tuple[Tensor, Tensor]:
+    """Encode as the reference does: padded to 120 tokens, with a mask."""
+    folder = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
+    tokenizer = T5TokenizerFast.from_pretrained(folder, local_files_only=True)
+    given = tokenizer(
+        text, max_length=120, padding="max_length", truncation=True, return_tensors="pt"
+    )
+    out = reference_t5()(input_ids=given.input_ids, attention_mask=given.attention_mask)
+    return out.last_hidden_state, given.attention_mask
+
+
+def reference_pipeline() -> PixArtAlphaPipeline:
+    """Return diffusers' pipeline around the demo's denoiser."""
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=3,
+        num_layers=6,
+        sample_size=32,
+        caption_channels=128,
+        cross_attention_dim=216,
+    )
+    weights = {key: value.float() for key, value in load_file(DEMO["diffusion_models"]).items()}
+    transformer.load_state_dict(to_diffusers(weights))
+    scheduler = DPMSolverMultistepScheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
+    return PixArtAlphaPipeline(
+        tokenizer=None,
+        text_encoder=None,
+        vae=None,
+        transformer=transformer.eval(),
+        scheduler=scheduler,
+    )
+
+
+@torch.no_grad()
+def reference_latent(noise: Tensor, steps: int = 20) -> Tensor:
+    """Return the latent that diffusers' pipeline ends with."""
+    (prompt, mask), (negative, negative_mask) = map(reference_embedding, (PROMPT, NEGATIVE))
+    pipeline = reference_pipeline()
+    pipeline.set_progress_bar_config(disable=True)
+    latent: Tensor = pipeline(
+        prompt_embeds=prompt,
+        prompt_attention_mask=mask,
+        negative_prompt=None,
+        negative_prompt_embeds=negative,
+        negative_prompt_attention_mask=negative_mask,
+        latents=noise,
+        num_inference_steps=steps,
+        guidance_scale=4.5,
+        height=noise.shape[-2] * 8,
+        width=noise.shape[-1] * 8,
+        use_resolution_binning=False,
+        output_type="latent",
+    ).images
+    return latent
+
+
+def saved_latent(server: HostServer, client: HostClient, graph: dict[str, Any]) -> Tensor:
+    """Run a graph and return its latent in the model's scale."""
+    result = client.run(saving_latents(graph))
+    (file,) = result.outputs["100"]["latents"]
+    path: Path = server.base / "output" / file["subfolder"] / file["filename"]
+    return load_file(path)["latent_tensor"] * 0.18215
+
+
+@pytest.mark.parametrize("size", [(256, 256), (192, 320)], ids=str)
+def test_the_sampler_equals_diffusers_pipeline(
+    server: HostServer, client: HostClient, size: tuple[int, int]
+) -> None:
+    height, width = size
+    graph = text_to_image(
+        PixArtModelLoader={"weight_dtype": "fp32"},
+        PixArtT5Loader={"precision": "fp32"},
+        PixArtResolution={"width": width, "height": height, "batch_size": 2},
+        PixArtSampler={"seed": SEED},
+        positive={"text": PROMPT},
+        negative={"text": NEGATIVE},
+    )
+    found = saved_latent(server, client, graph)
+    noise = torch.randn(2, 4, height // 8, width // 8, generator=torch.manual_seed(SEED))
+    wanted = torch.cat([reference_latent(row) for row in noise.split(1)])
+    assert relative_error(found, wanted) <= 1e-4
+
+
+def test_t5_equals_transformers(pack: ModuleType, demo: dict[str, Any]) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+
+    for text in (PROMPT, "", "a much longer prompt, with commas, and 12 numbers! " * 5):
+        ((embedding, extra),) = encode_prompt(demo["clip"], text, "auto", None).conditioning
+        wanted, mask = reference_embedding(text.lower().strip())
+        real = wanted[mask.bool()]
+        assert relative_error(embedding[0], real) <= 1e-5
+        assert "attention_mask" not in extra
+
+
+@pytest.mark.parametrize(("precision", "close"), [("bf16", 2e-2), ("fp16", 2e-3)])
+def test_t5_in_half_precision(pack: ModuleType, precision: str, close: float) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.text_encoder import PRECISIONS, load_text_encoder
+
+    clip = load_text_encoder(DEMO["text_encoders"], precision, "cpu")
+    weights = clip.cond_stage_model.t5xxl.transformer.encoder.block[0].layer[0].SelfAttention.q
+    assert weights.weight.dtype == PRECISIONS[precision]
+    ((embedding, _),) = encode_prompt(clip, PROMPT, "auto", None).conditioning
+    wanted, mask = reference_embedding(PROMPT)
+    assert relative_error(embedding[0], wanted[mask.bool()]) <= close
+
+
+def test_two_prompts_of_different_length_take_one_forward_a_step(
+    pack: ModuleType, demo: dict[str, Any]
+) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.latent import empty_latent
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    shapes: list[tuple[int, ...]] = []
+    hook = demo["model"].model.diffusion_model.register_forward_hook(
+        lambda module, given, kept, out: shapes.append(tuple(kept["context"].shape)),
+        with_kwargs=True,
+    )
+    positive, negative = (
+        encode_prompt(demo["clip"], text, "auto", demo["model"]).conditioning
+        for text in (PROMPT, NEGATIVE)
+    )
+    lengths = [conditioning[0][0].shape[1] for conditioning in (positive, negative)]
+    with torch.inference_mode():
+        settings = Settings(SEED, 4, 4.5, "DPM-Solver++", 1.0)
+        sample(demo["model"], positive, negative, empty_latent(128, 128, 1), settings)
+    hook.remove()
+    assert lengths[0] > lengths[1]
+    assert shapes == [(2, lengths[0], 128)] * 4
+
+
+def test_guidance_of_one_runs_the_prompt_alone(pack: ModuleType, demo: dict[str, Any]) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.latent import empty_latent
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    rows: list[int] = []
+    hook = demo["model"].model.diffusion_model.register_forward_hook(
+        lambda module, given, out: rows.append(len(out))
+    )
+    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    with torch.inference_mode():
+        sample(
+            demo["model"],
+            prompt,
+            prompt,
+            empty_latent(128, 128, 1),
+            Settings(SEED, 2, 1.0, "DPM-Solver++", 1.0),
+        )
+    hook.remove()
+    assert rows == [1, 1]
+
+
+def test_image_to_image_starts_from_the_latent(pack: ModuleType, demo: dict[str, Any]) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    start = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0)) / 0.18215
+    with torch.inference_mode():
+        same, near, far = (
+            sample(
+                demo["model"],
+                prompt,
+                prompt,
+                {"samples": start},
+                Settings(SEED, 4, 1.0, "DPM-Solver++", denoise),
+            )["samples"]
+            for denoise in (0.0, 0.1, 1.0)
+        )
+    assert torch.equal(same, start)
+    assert relative_error(near, start) < relative_error(far, start)
+
+
+def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    class Other:
+        model = torch.nn.Linear(1, 1)
+
+    settings = Settings(SEED, 4, 1.0, "DPM-Solver++", 1.0)
+    with pytest.raises(ValueError, match="cannot run this model: found a Linear, expected"):
+        sample(Other(), None, None, {}, settings)
+    with pytest.raises(ValueError, match="cannot take its settings from this model"):
+        encode_prompt(demo["clip"], PROMPT, "auto", Other())

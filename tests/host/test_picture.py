@@ -1,0 +1,137 @@
+"""The whole path over the API: nodes, pictures, progress, interrupts."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from demo.judge import judge
+from demo.scenes import Scene
+from devtools.client import Event, HostClient, Interrupted, Result
+from devtools.server import HostServer
+
+from .graphs import text_to_image, with_stock_nodes
+
+SCENES = (Scene("circle", "red", "blue"), Scene("square", "yellow", "black"))
+
+SIGNATURES = {
+    "PixArtModelLoader": (["file", "variant", "weight_dtype"], ["MODEL"]),
+    "PixArtT5Loader": (["file", "precision", "device"], ["CLIP"]),
+    "PixArtTextEncode": (["clip", "text", "cleaning", "model"], ["CONDITIONING", "STRING"]),
+    "PixArtResolution": (["width", "height", "batch_size"], ["LATENT", "INT", "INT"]),
+    "PixArtSampler": (
+        ["model", "positive", "negative", "latent_image", "seed", "steps", "guidance", "solver",
+         "denoise"],
+        ["LATENT"],
+    ),
+}  # fmt: skip
+
+
+def pictures(client: HostClient, result: Result) -> list[Image.Image]:
+    """Fetch what the graph saved."""
+    return [Image.open(io.BytesIO(client.image(image))) for image in result.images()]
+
+
+def test_nodes_are_listed_with_tooltips(client: HostClient) -> None:
+    info = client.object_info()
+    for node, (inputs, outputs) in SIGNATURES.items():
+        given = info[node]["input"]
+        described = {**given["required"], **given.get("optional", {})}
+        assert list(described) == inputs
+        assert info[node]["output"] == outputs
+        assert info[node]["category"] == "PixArt"
+        assert all(options[1]["tooltip"] for options in described.values())
+
+
+def test_the_log_has_no_complaint_about_the_pack(server: HostServer, client: HostClient) -> None:
+    client.run(text_to_image(PixArtSampler={"steps": 1}))
+    start = server.log_text().split("Starting server")[0]
+    assert "IMPORT FAILED" not in start
+    complaints = [line for line in start.splitlines() if "pixart" in line.lower()]
+    assert not [line for line in complaints if "error" in line.lower() or "warn" in line.lower()]
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.caption())
+@pytest.mark.parametrize("nodes", ["ours", "stock"])
+def test_the_picture_is_what_the_prompt_says(client: HostClient, scene: Scene, nodes: str) -> None:
+    graph = text_to_image(positive={"text": scene.caption()}, PixArtSampler={"seed": 3})
+    if nodes == "stock":
+        graph = with_stock_nodes(graph)
+    (picture,) = pictures(client, client.run(graph))
+    assert picture.size == (256, 256)
+    assert judge(picture).has_colours_of(scene)
+
+
+def test_a_batch_and_another_shape(client: HostClient) -> None:
+    graph = text_to_image(
+        PixArtResolution={"width": 320, "height": 192, "batch_size": 2}, PixArtSampler={"steps": 2}
+    )
+    assert [picture.size for picture in pictures(client, client.run(graph))] == [(320, 192)] * 2
+
+
+def test_the_same_seed_gives_the_same_picture(client: HostClient) -> None:
+    first, again, other = (
+        pictures(
+            client,
+            client.run(
+                {
+                    **text_to_image(PixArtSampler={"steps": 2, "seed": seed}),
+                    # Another file name, so that the host does not answer from its cache.
+                    "9": {
+                        "class_type": "SaveImage",
+                        "inputs": {"images": ["8", 0], "filename_prefix": name},
+                    },
+                }
+            ),
+        )[0].tobytes()
+        for name, seed in (("a", 7), ("b", 7), ("c", 8))
+    )
+    assert first == again
+    assert first != other
+
+
+def test_progress_comes_step_by_step(client: HostClient) -> None:
+    # The host tells at most ten steps a second; these take longer.
+    size = {"width": 512, "height": 512, "batch_size": 2}
+    graph = text_to_image(PixArtResolution=size, PixArtSampler={"steps": 5, "seed": 11})
+    events = client.run(graph).events
+    told = [e.data["value"] for e in events if e.kind == "progress" and e.data["node"] == "6"]
+    assert told == [1, 2, 3, 4, 5]
+
+
+def test_an_interrupt_stops_within_a_step_and_the_host_goes_on(client: HostClient) -> None:
+    told: list[int] = []
+
+    def interrupt_at_the_second(event: Event) -> None:
+        if event.kind == "progress" and event.data["node"] == "6":
+            told.append(event.data["value"])
+            if len(told) == 2:
+                client.interrupt()
+
+    with pytest.raises(Interrupted):
+        client.run(text_to_image(PixArtSampler={"steps": 500, "seed": 5}), interrupt_at_the_second)
+    # One more step may have been under way, and one more message already sent.
+    assert told[-1] <= 4
+    assert pictures(client, client.run(text_to_image(PixArtSampler={"steps": 1, "seed": 5})))
+
+
+def notice(result: Result) -> str:
+    """What the prompt node says under itself."""
+    (said,) = result.outputs["3"]["text"]
+    return str(said)
+
+
+def test_the_prompt_node_tells_its_tokens(client: HostClient) -> None:
+    few: dict[str, Any] = {"steps": 1}
+    # Not cleaned as the negative is, or the host would answer from its cache and say nothing.
+    nothing = {"text": "", "cleaning": "off"}
+    empty = client.run(text_to_image(positive=nothing, PixArtSampler=few))
+    assert notice(empty) == "1 of 120 tokens"
+    long = "red " * 1999 + "circle"
+    cut = client.run(text_to_image(positive={"text": long}, PixArtSampler=few))
+    assert notice(cut).startswith("120 of 120 tokens. Cut: red red")
+    assert notice(cut).endswith("circle")
+    assert pictures(client, cut)
