@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from ..errors import SamplingError
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -38,8 +41,19 @@ SOLVERS = {
 
 
 def new_scheduler(solver: str) -> SchedulerMixin:
-    """Return diffusers' scheduler of that name, set up as for PixArt's released models."""
-    import diffusers
+    """Return diffusers' scheduler of that name, set up as for PixArt's released models.
+
+    Raises SamplingError where diffusers is not installed.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise SamplingError(
+            "The solver cannot be made",
+            found="no package diffusers in the Python that runs ComfyUI",
+            expected="diffusers 0.31 or newer",
+            advice=f'Run "{sys.executable}" -m pip install "diffusers>=0.31" and restart ComfyUI.',
+        ) from error
 
     entry = SOLVERS[solver]
     return getattr(diffusers, entry.scheduler)(**TRAINING_SCHEDULE, **entry.options)

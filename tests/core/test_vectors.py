@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pixart_core.errors import SamplingError
 from pixart_core.network.positions import position_grid, scalar_embedding
 from pixart_core.sampling.schedule import new_scheduler, set_timesteps, sigmas_of
 
@@ -55,3 +57,11 @@ def test_denoise_takes_the_last_steps() -> None:
     whole = set_timesteps(new_scheduler("DPM-Solver++"), 20).tolist()
     half = set_timesteps(new_scheduler("DPM-Solver++"), 10, denoise=0.5).tolist()
     assert half == whole[10:]
+
+
+def test_without_diffusers_the_pip_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    # None is how the import system itself marks a package that must not be found.
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(SamplingError, match="-m pip install") as error:
+        new_scheduler("DPM-Solver++")
+    assert sys.executable in str(error.value)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
@@ -126,6 +126,27 @@ def test_the_sampler_equals_diffusers_pipeline(
     noise = torch.randn(2, 4, height // 8, width // 8, generator=torch.manual_seed(SEED))
     wanted = torch.cat([reference_latent(row) for row in noise.split(1)])
     assert relative_error(found, wanted) <= 1e-4
+
+
+def test_a_file_in_diffusers_layout_is_the_same_model(
+    pack: ModuleType, demo: dict[str, Any], tmp_path: Path
+) -> None:
+    from pixart_pack.nodes.host.model import load_model
+
+    path = tmp_path / "PixArt-XL-2-256x256.safetensors"
+    tensors = to_diffusers(load_file(DEMO["diffusion_models"]))
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+    torch.save({"state_dict": load_file(DEMO["diffusion_models"])}, tmp_path / "original.pth")
+    wanted, *others = (
+        patcher.model.diffusion_model.float().state_dict()
+        for patcher in (
+            demo["model"],
+            load_model(path, "auto", "fp32"),
+            load_model(tmp_path / "original.pth", "auto", "fp32"),
+        )
+    )
+    assert all(torch.equal(found[key], wanted[key]) for found in others for key in found)
+    assert load_model(path, "auto", "fp32").model.variant.name == "alpha-256"
 
 
 def test_t5_equals_transformers(pack: ModuleType, demo: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Developer tools: what ``python dev.py`` runs. Not part of the shipped pack."""

@@ -1,0 +1,80 @@
+"""The commands of dev.py: a table, read before and inside the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devtools.failure import Failure
+
+
+@dataclass(frozen=True)
+class Command:
+    """A module with ``main(arguments: list[str]) -> int``, and what it imports from outside.
+
+    ``needs`` maps a module to the name that pip and pins.toml know it by.
+    """
+
+    module: str
+    help: str
+    needs: dict[str, str]
+
+
+_CLIENT = {"torch": "torch", "requests": "requests", "websocket": "websocket-client"}
+_PACK = {"diffusers": "diffusers", "transformers": "transformers", "safetensors": "safetensors"}
+_CHECKS = {"pytest": "pytest", "ruff": "ruff", "mypy": "mypy"}
+
+COMMANDS = {
+    "demo": Command(
+        "devtools.demo",
+        "draw a picture with the demo model in a headless ComfyUI",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm"},
+    ),
+    "host": Command(
+        "devtools.host",
+        "open the editor with the pack and the demo model, until Ctrl-C",
+        {"torch": "torch", **_PACK},
+    ),
+    "test": Command(
+        "devtools.test",
+        "run the linter, the type checker and the tests",
+        {**_CLIENT, **_PACK, **_CHECKS},
+    ),
+    "adherence": Command(
+        "devtools.adherence",
+        "measure how often the demo model draws what it is told",
+        {**_CLIENT, **_PACK},
+    ),
+    "train": Command(
+        "devtools.train",
+        "train the demo model from nothing (hours)",
+        {"torch": "torch", **_PACK},
+    ),
+}
+
+
+def usage() -> str:
+    """Return the list of commands, as ``python dev.py`` prints it."""
+    lines = [f"  {name:<10} {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: python dev.py COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "`python dev.py COMMAND --help` lists the options of a command. The first run makes",
+            "the environment (.venv, .cache); set COMFYUI_PATH and COMFYUI_PYTHON to use an",
+            "existing ComfyUI and its Python instead.",
+        ]
+    )
+
+
+def command_named(name: str) -> Command:
+    """Return the command of this name. Raises Failure where there is none."""
+    if name not in COMMANDS:
+        raise Failure(
+            "Could not run dev.py",
+            found=f"the command {name!r}",
+            expected=f"one of {', '.join(COMMANDS)}",
+            do="run `python dev.py --help` for what they do",
+        )
+    return COMMANDS[name]
