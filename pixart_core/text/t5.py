@@ -40,24 +40,25 @@ class T5Shape:
 
 def detect_t5(shapes: Shapes) -> T5Shape:
     """Tell the shape of a T5 v1.1 encoder; raise CheckpointError for anything else."""
-    if not all(key in shapes for key in (_Q, _BIAS, _GATED, _EMBEDDING)):
+    embedding = shapes.get(_EMBEDDING) or shapes.get(_SAME_EMBEDDING)
+    if embedding is None or not all(key in shapes for key in (_Q, _BIAS, _GATED)):
         raise CheckpointError(
             "This file cannot be loaded as a T5 text encoder",
             found=_describe(shapes),
             expected=f"a T5 v1.1 encoder, with tensors such as {_Q} and {_GATED}",
             advice="Choose a T5 file such as t5xxl_fp16.safetensors.",
         )
-    if shapes[_EMBEDDING][0] != _VOCABULARY:
+    if embedding[0] != _VOCABULARY:
         raise CheckpointError(
             "This file cannot be loaded as a T5 text encoder",
-            found=f"a vocabulary of {shapes[_EMBEDDING][0]}",
+            found=f"a vocabulary of {embedding[0]}",
             expected=f"one of {_VOCABULARY}, as in T5 v1.1",
             advice="Choose a T5 v1.1 file (not umT5 or mT5), such as t5xxl_fp16.safetensors.",
         )
     heads = shapes[_BIAS][1]
     return T5Shape(
         layers=1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key))),
-        width=shapes[_EMBEDDING][1],
+        width=embedding[1],
         heads=heads,
         head_size=shapes[_Q][0] // heads,
         mlp_size=shapes[_GATED][0],
@@ -67,11 +68,9 @@ def detect_t5(shapes: Shapes) -> T5Shape:
 def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Keep what belongs to the encoder, the embedding under its one name ``shared.weight``."""
     kept = {key: value for key, value in tensors.items() if key.startswith("encoder.")}
-    embedding = tensors.get(_EMBEDDING, kept.pop(_SAME_EMBEDDING, None))
-    kept.pop(_SAME_EMBEDDING, None)
-    if embedding is not None:
-        kept[_EMBEDDING] = embedding
-    return kept
+    same = kept.pop(_SAME_EMBEDDING, None)
+    embedding = tensors.get(_EMBEDDING, same)
+    return kept if embedding is None else {**kept, _EMBEDDING: embedding}
 
 
 def tensor_shapes(shape: T5Shape) -> dict[str, tuple[int, ...]]:

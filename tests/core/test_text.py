@@ -30,6 +30,14 @@ def test_every_tensor_of_an_encoder_is_known() -> None:
     assert shapes_of(tensors) == tensor_shapes(detect_t5(shapes_of(tensors)))
 
 
+def test_the_embedding_may_have_either_name() -> None:
+    tensors = tiny_t5()
+    both = encoder_tensors(tensors)
+    tensors["encoder.embed_tokens.weight"] = tensors.pop("shared.weight")
+    assert detect_t5(shapes_of(tensors)).width == 48
+    assert encoder_tensors(tensors).keys() == both.keys()
+
+
 def test_a_decoder_is_left_out() -> None:
     tensors = {**tiny_t5(), "decoder.final_layer_norm.weight": torch.ones(48)}
     assert not any(key.startswith("decoder") for key in encoder_tensors(tensors))
