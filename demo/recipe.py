@@ -54,14 +54,17 @@ class Recipe:
     small_scenes: int = 5000
     small_side: int = 128
     large_scenes: int = 1000
-    small_steps: int = 4200
-    small_batch: int = 48
+    small_steps: int = 5000
+    small_batch: int = 32
     large_steps: int = 900
-    large_batch: int = 16
+    large_batch: int = 12
     rate: float = 1e-3
     warm_up: int = 200
     ema: float = 0.999
     empty_captions: float = 0.1
     strange_words: float = 0.15
     """Share of captions with words the model has no use for, so that such words do no harm."""
-    loss_weight_limit: float = 100.0
+    loss_weight_limit: float = 2000.0
+    """Most that an error of the noise counts for: at 100 the words were hardly learned."""
+    late_timesteps: float = 0.7
+    """Power of the uniform draw that is the timestep; below 1 the noisier half comes more often."""

@@ -80,7 +80,7 @@ def encode_scenes(vae: AutoencoderTiny, scenes: list[Scene], side: int) -> Tenso
 
 def host_layout(vae: AutoencoderTiny) -> dict[str, Tensor]:
     """Rename the weights to what the host's VAELoader takes for a TAESD."""
-    tensors = {"vae_scale": torch.tensor(VAE_SCALE)}
+    tensors = {"vae_scale": torch.tensor(VAE_SCALE), "vae_shift": torch.tensor(0.0)}
     for key, value in vae.state_dict().items():
         half, _, index, rest = key.split(".", 3)
         # The host's decoder counts its clamp as layer 0; diffusers applies it in forward.

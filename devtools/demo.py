@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
             return 1
         paths = _save(client, result, chosen["out"])
     for path in paths:
-        print(path)
+        print(path.absolute())
     stages = {"start ComfyUI": server.seconds_to_start, **_stage_seconds(workflow, result)}
     _print_seconds(stages, time.monotonic() - began)
     return 0

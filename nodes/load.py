@@ -7,8 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .host import files, model, text_encoder
-
-CATEGORY = "PixArt"
+from .menu import CATEGORY
 
 
 class PixArtModelLoader(io.ComfyNode):
@@ -51,7 +50,7 @@ class PixArtModelLoader(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str = "", **kwargs: Any) -> str:
+    def fingerprint_inputs(cls, file: str | None = None, **kwargs: Any) -> str:
         """Change when the file is replaced."""
         return files.fingerprint(files.MODEL_FOLDERS, file)
 
@@ -103,7 +102,7 @@ class PixArtT5Loader(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str = "", **kwargs: Any) -> str:
+    def fingerprint_inputs(cls, file: str | None = None, **kwargs: Any) -> str:
         """Change when the file is replaced."""
         return files.fingerprint(files.TEXT_ENCODER_FOLDERS, file)
 

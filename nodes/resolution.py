@@ -5,8 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .host import latent
-
-CATEGORY = "PixArt"
+from .menu import CATEGORY
 
 
 class PixArtResolution(io.ComfyNode):

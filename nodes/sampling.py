@@ -6,9 +6,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pixart_core.sampling.schedule import MOST_STEPS, SOLVERS
 from .host import sampler
-
-CATEGORY = "PixArt"
+from .menu import CATEGORY
 
 
 class PixArtSampler(io.ComfyNode):
@@ -34,52 +34,7 @@ class PixArtSampler(io.ComfyNode):
                     display_name="latent",
                     tooltip="An empty latent of the wanted size, or a picture to start from.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=True,
-                    display_name="Seed",
-                    tooltip="The same seed with the same settings gives the same picture.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=20,
-                    min=1,
-                    max=1000,
-                    display_name="Steps",
-                    tooltip="More steps take longer and refine the picture, beyond 30 hardly.",
-                ),
-                io.Float.Input(
-                    "guidance",
-                    default=4.5,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    display_name="Guidance",
-                    tooltip="How closely the picture follows the prompt. 4.5 is what PixArt was "
-                    "published with; high values burn colours. 1 ignores the negative prompt and "
-                    "takes half the time.",
-                ),
-                io.Combo.Input(
-                    "solver",
-                    options=sampler.SOLVER_CHOICES,
-                    default=sampler.SOLVER_CHOICES[0],
-                    display_name="Solver",
-                    tooltip="The method that removes the noise; DPM-Solver++ is PixArt's own.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    round=0.01,
-                    display_name="Denoise",
-                    tooltip="1 draws anew; less keeps more of the picture that is in the latent.",
-                ),
+                *_settings(),
             ],
             outputs=[io.Latent.Output(display_name="LATENT")],
         )
@@ -100,3 +55,54 @@ class PixArtSampler(io.ComfyNode):
         """Sample."""
         settings = sampler.Settings(seed, steps, guidance, solver, denoise)
         return io.NodeOutput(sampler.sample(model, positive, negative, latent_image, settings))
+
+
+def _settings() -> list[io.Input]:
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**64 - 1,
+            control_after_generate=True,
+            display_name="Seed",
+            tooltip="The same seed with the same settings gives the same picture.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=20,
+            min=1,
+            max=MOST_STEPS,
+            display_name="Steps",
+            tooltip="More steps take longer and refine the picture, beyond 30 hardly.",
+        ),
+        io.Float.Input(
+            "guidance",
+            default=4.5,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            display_name="Guidance",
+            tooltip="How closely the picture follows the prompt. 4.5 is what PixArt was "
+            "published with; high values burn colours. 1 or less ignores the negative "
+            "prompt and takes half the time.",
+        ),
+        io.Combo.Input(
+            "solver",
+            options=list(SOLVERS),
+            default=next(iter(SOLVERS)),
+            display_name="Solver",
+            tooltip="The method that removes the noise; DPM-Solver++ is PixArt's own.",
+        ),
+        io.Float.Input(
+            "denoise",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            round=0.01,
+            display_name="Denoise",
+            tooltip="1 draws anew; less keeps more of the picture that is in the latent.",
+        ),
+    ]

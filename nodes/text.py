@@ -7,8 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .host import conditioning
-
-CATEGORY = "PixArt"
+from .menu import CATEGORY
 
 
 class PixArtTextEncode(io.ComfyNode):

@@ -66,7 +66,7 @@ def _whole_mask(caption: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return torch.ones(rows, length, dtype=torch.long, device=caption.device)
     # The host's own concat node lengthens a caption but not its mask.
-    mask = (mask > 0).long().to(caption.device)[:, :length]
+    mask = (mask.flatten(0, -2) > 0).long().to(caption.device)[:, :length]
     mask = functional.pad(mask, (0, length - mask.shape[1]), value=1)
     return mask.expand(rows, -1)
 

@@ -43,12 +43,12 @@ def encode_prompt(clip: comfy.sd.CLIP, text: str, cleaning: str, model: Any) -> 
     variant = None if model is None else _pixart(model).variant
     limit = variant.tokens if variant else LONGEST_PROMPT
     text = clean(text, cleaning, variant.family if variant else None)
-    (row,) = _t5_rows(clip.tokenize(text, tokenizer_options={UNCUT: True}))
+    row = _t5_tokens(clip, text)
     fitted = fit_tokens(row, limit)
     notice = f"{len(fitted.kept)} of {limit} tokens"
     if fitted.cut:
         notice += f". Cut: {_words(clip, fitted.cut)}"
-        log.warning("A prompt has %d tokens; the last %d are cut.", len(row), len(fitted.cut))
+        log.warning("A prompt has %d tokens: %s", len(row), notice)
     conditioning = clip.encode_from_tokens_scheduled({TOKENS_KEY: [fitted.kept]})
     _check_finite(conditioning)
     return EncodedPrompt(conditioning, text, notice)
@@ -65,13 +65,15 @@ def _pixart(model: Any) -> PixArtModel:
     )
 
 
-def _t5_rows(tokens: dict[str, Any]) -> list[list[tuple[int, float]]]:
+def _t5_tokens(clip: comfy.sd.CLIP | None, text: str) -> list[tuple[Any, float]]:
+    # A checkpoint without a text encoder gives None.
+    tokens = clip.tokenize(text, tokenizer_options={UNCUT: True}) if clip else {}
     if list(tokens) == [TOKENS_KEY]:
-        rows: list[list[tuple[int, float]]] = tokens[TOKENS_KEY]
-        return rows
+        (row,) = tokens[TOKENS_KEY]
+        return row
     raise ConditioningError(
         "PixArt Prompt cannot use this text encoder",
-        found=f"one with tokens of {', '.join(tokens)}",
+        found=f"one with tokens of {', '.join(tokens) or 'no kind'}",
         expected="T5 alone",
         advice="Load a T5 file with Load T5 for PixArt.",
     )

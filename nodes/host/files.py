@@ -36,8 +36,10 @@ def find(folders: tuple[str, ...], name: str) -> Path:
     )
 
 
-def fingerprint(folders: tuple[str, ...], name: str) -> str:
-    """Return a text that changes when the file is replaced, empty where there is none."""
+def fingerprint(folders: tuple[str, ...], name: str | None) -> str:
+    """Return a text that changes when the file is replaced, empty where it is not known yet."""
+    if name is None:
+        return ""
     try:
         status = find(folders, name).stat()
     except (CheckpointError, FileNotFoundError):

@@ -9,16 +9,18 @@ from typing import Any
 
 import comfy.conds
 import comfy.latent_formats
+import comfy.ldm.common_dit
 import comfy.ldm.modules.attention
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import comfy.supported_models_base
+import comfy.utils
 import torch
 from torch import Tensor
 
-from ...pixart_core.checkpoint.detect import AUTO, CheckpointInfo, check_complete, detect
-from ...pixart_core.checkpoint.layouts import is_diffusers, to_original
+from ...pixart_core.checkpoint.detect import AUTO, CheckpointInfo, Ground, check_complete, detect
+from ...pixart_core.checkpoint.layouts import is_diffusers, to_original, without_prefix
 from ...pixart_core.checkpoint.reading import read_tensors, shapes_of
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
@@ -38,6 +40,10 @@ WEIGHT_DTYPES = {
 
 _NOT_WEIGHTS = ("pos_embed", "pos_embed.pos_embed")
 """Position grids that a file may hold; the network makes its own, for every size."""
+
+
+_PIXELS = 8
+"""Pixels to a latent pixel."""
 
 
 class HostTransformer(PixArtTransformer):
@@ -67,11 +73,13 @@ class HostTransformer(PixArtTransformer):
         **_: Any,
     ) -> Tensor:
         """Return the noise in ``x``, (B, C, H, W); a learned variance is dropped."""
-        _check_latent(x, self.config)
+        height, width = x.shape[-2:]
+        # The host's area nodes cut latents at any pixel, also in the middle of a patch.
+        patches = comfy.ldm.common_dit.pad_to_patch_size(x, (self.config.patch_size,) * 2)
         out = super().forward(
-            x, timesteps, context, caption_mask, picture_size, transformer_options
+            patches, timesteps, context, caption_mask, picture_size, transformer_options
         )
-        return out[:, : self.config.in_channels]
+        return out[:, : self.config.in_channels, :height, :width]
 
 
 class PixArtModel(comfy.model_base.PixArt):
@@ -86,6 +94,7 @@ class PixArtModel(comfy.model_base.PixArt):
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """Turn a conditioning into what the transformer takes."""
+        _check_latent(kwargs["noise"], self.diffusion_model.config)
         out: dict[str, Any] = comfy.model_base.BaseModel.extra_conds(self, **kwargs)
         caption = kwargs.get("cross_attn")
         if caption is None:
@@ -134,7 +143,7 @@ def load_model(
     path: Path, variant: str, weight_dtype: str, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
     """Load a PixArt file as a MODEL; raise CheckpointError where it is none."""
-    tensors = read_tensors(path)
+    tensors = without_prefix(read_tensors(path))
     if is_diffusers(tensors):
         tensors = to_original(tensors)
     info = detect(shapes_of(tensors), path.name, variant)
@@ -147,7 +156,7 @@ def load_model(
 
 def _log_variant(path: Path, info: CheckpointInfo) -> None:
     log.info("%s is %s, by %s.", path.name, info.variant.name, info.ground)
-    if info.ground == "likelihood alone":
+    if info.ground is Ground.LIKELIHOOD:
         log.warning(
             "%s may be any of %s, and its tensors cannot tell; it is taken for %s. If pictures "
             "look wrong, set the variant in Load PixArt Model.",
@@ -171,7 +180,7 @@ def _build(
         dtype = management.unet_dtype(
             model_params=sum(tensor.numel() for tensor in tensors.values()),
             supported_dtypes=supported,
-            weight_dtype=next(iter(tensors.values())).dtype,
+            weight_dtype=comfy.utils.weight_dtype(tensors),
         )
     cast = management.unet_manual_cast(dtype, load_device, supported)
     config.set_inference_dtype(dtype, cast, device=load_device)
@@ -202,20 +211,22 @@ def _host_attention(
     return out
 
 
-def _check_latent(x: Tensor, config: NetworkConfig) -> None:
-    if any(side % config.patch_size for side in x.shape[-2:]):
-        height, width = (side * 8 for side in x.shape[-2:])
+def _check_latent(noise: Tensor, config: NetworkConfig) -> None:
+    if noise.ndim != 4 or noise.shape[1] != config.in_channels:
+        raise SamplingError(
+            "The latent does not fit this model",
+            found=f"one of shape {tuple(noise.shape)}",
+            expected=f"(pictures, {config.in_channels}, height / 8, width / 8)",
+            advice="Take the latent from PixArt Resolution, or encode the picture with the VAE "
+            "that belongs to the model.",
+        )
+    if any(side % config.patch_size for side in noise.shape[-2:]):
+        height, width = (side * _PIXELS for side in noise.shape[-2:])
+        step = config.patch_size * _PIXELS
         raise SamplingError(
             "PixArt cannot draw a picture of this size",
             found=f"{width} × {height} pixels",
-            expected="multiples of 16",
-            advice="Take the latent from PixArt Resolution, or set both sides to multiples of 16.",
-        )
-    if x.shape[1] != config.in_channels:
-        raise SamplingError(
-            "The latent does not fit this model",
-            found=f"{x.shape[1]} channels",
-            expected=f"{config.in_channels}",
-            advice="Take the latent from PixArt Resolution, or encode the picture with the VAE "
-            "that belongs to the model.",
+            expected=f"multiples of {step}",
+            advice="Take the latent from PixArt Resolution, or set both sides to multiples of "
+            f"{step}.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,9 @@ import torch
 from torch import Tensor
 
 from ...pixart_core.errors import SamplingError
-from ...pixart_core.sampling.schedule import SOLVERS, new_scheduler, set_timesteps
+from ...pixart_core.sampling.schedule import new_scheduler, set_timesteps, sigmas_of
 from ...pixart_core.sampling.solve import solve
 from .model import PixArtModel
-
-SOLVER_CHOICES = list(SOLVERS)
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,12 @@ def sample(
 ) -> dict[str, Any]:
     """Denoise a LATENT and return it; its input is left as it was.
 
-    Raises SamplingError for a MODEL that is no PixArt, and for a result that is not finite.
+    Raises SamplingError for a MODEL that is no PixArt or has another noise schedule, for settings
+    that are no numbers, and for a result that is not finite. A guidance below 1 counts as 1, as
+    in diffusers: the prompt alone.
     """
     _check_model(model)
+    _check_numbers(settings)
     image = comfy.sample.fix_empty_latent_channels(
         model, latent["samples"], latent.get("downscale_ratio_spacial")
     )
@@ -49,9 +51,9 @@ def sample(
     samples = comfy.sample.sample_custom(
         model,
         comfy.sample.prepare_noise(image, settings.seed, latent.get("batch_index")),
-        settings.guidance,
+        max(settings.guidance, 1.0),
         comfy.samplers.KSAMPLER(_run, {"scheduler": scheduler, "timesteps": timesteps}),
-        _host_sigmas(model, timesteps),
+        _host_sigmas(model, scheduler, timesteps),
         positive,
         negative,
         image,
@@ -65,9 +67,30 @@ def sample(
     return {**out, "samples": samples}
 
 
-def _host_sigmas(model: Any, timesteps: Tensor) -> Tensor:
-    sigmas = model.get_model_object("model_sampling").sigmas
-    return torch.cat([sigmas[timesteps.long()], sigmas.new_zeros(1)])
+def _host_sigmas(model: Any, scheduler: Any, timesteps: Tensor) -> Tensor:
+    sampling = model.get_model_object("model_sampling")
+    wanted = sigmas_of(scheduler, timesteps).float()
+    if len(sampling.sigmas) == scheduler.config.num_train_timesteps:
+        found = sampling.sigmas[timesteps.long()].cpu()
+        if torch.allclose(found, wanted, rtol=1e-3):
+            return torch.cat([found, found.new_zeros(1)])
+    raise SamplingError(
+        "PixArt Sampler cannot follow this model's noise schedule",
+        found="one that a node before it has changed",
+        expected="the one that PixArt was trained with",
+        advice="Remove the ModelSampling node, or sample with KSampler.",
+    )
+
+
+def _check_numbers(settings: Settings) -> None:
+    # The host's own limits let NaN through.
+    if not (math.isfinite(settings.guidance) and 0 <= settings.denoise <= 1):
+        raise SamplingError(
+            "PixArt Sampler cannot use these settings",
+            found=f"a guidance of {settings.guidance} and a denoise of {settings.denoise}",
+            expected="a number, and a number from 0 to 1",
+            advice="Set guidance to 4.5 and denoise to 1 if in doubt.",
+        )
 
 
 def _run(
@@ -96,10 +119,10 @@ def _run(
 
 
 def _check_model(model: Any) -> None:
-    if not isinstance(model.model, PixArtModel):
+    if not isinstance(getattr(model, "model", None), PixArtModel):
         raise SamplingError(
             "PixArt Sampler cannot run this model",
-            found=f"a {type(model.model).__name__}",
+            found="none" if model is None else f"a {type(model.model).__name__}",
             expected="a model from Load PixArt Model",
             advice="Load the model with Load PixArt Model, or use KSampler for other models.",
         )

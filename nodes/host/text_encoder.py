@@ -83,7 +83,9 @@ class PixArtTokenizer(comfy.sd1_clip.SD1Tokenizer):  # type: ignore[misc]
         return {TOKENS_KEY: [fitted.kept]}
 
 
-def load_text_encoder(path: Path, precision: str, device: str) -> comfy.sd.CLIP:
+def load_text_encoder(
+    path: Path, precision: str, device: str, disable_dynamic: bool = False
+) -> comfy.sd.CLIP:
     """Load a T5 file as a CLIP; raise CheckpointError where it is none."""
     tensors = read_tensors(path)
     shape = detect_t5(shapes_of(tensors))
@@ -100,11 +102,16 @@ def load_text_encoder(path: Path, precision: str, device: str) -> comfy.sd.CLIP:
         target,
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         parameters=sum(tensor.numel() for tensor in tensors.values()),
+        state_dict=[tensors],
         model_options=options,
+        disable_dynamic=disable_dynamic,
     )
-    t5 = getattr(clip.cond_stage_model, TOKENS_KEY).transformer
-    t5.load_state_dict(tensors, assign=clip.patcher.is_dynamic())
+    clip.patcher.cached_patcher_init = (_load_patcher, (path, precision, device))
     return clip
+
+
+def _load_patcher(path: Path, precision: str, device: str, disable_dynamic: bool = False) -> Any:
+    return load_text_encoder(path, precision, device, disable_dynamic).patcher
 
 
 def _host_config(shape: T5Shape) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import PurePath
 
 from ..errors import CheckpointError
-from ..network.config import NetworkConfig
+from ..network.config import HEAD_SIZE, NetworkConfig
 from ..variants import VARIANTS, Variant
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -31,21 +32,37 @@ _TELLTALES = (
 )
 """Tensors by which files of other kinds are known, and the node that takes them."""
 
-_NEEDED = (
-    "t_block.1.weight",
-    "y_embedder.y_proj.fc1.weight",
-    "blocks.0.cross_attn.q_linear.weight",
-    "x_embedder.proj.weight",
-    "final_layer.linear.weight",
-    "blocks.0.mlp.fc1.weight",
-)
+_NEEDED = {
+    "t_block.1.weight": 2,
+    "y_embedder.y_proj.fc1.weight": 2,
+    "blocks.0.cross_attn.q_linear.weight": 2,
+    "x_embedder.proj.weight": 4,
+    "final_layer.linear.weight": 2,
+    "blocks.0.mlp.fc1.weight": 2,
+}
+"""Tensors that every PixArt model has, and the number of their axes."""
+
+_FOREIGN = "attention_y_norm.weight"
+"""Sana has it beside all that PixArt has."""
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _NULL_CAPTION = "y_embedder.y_embedding"
 _SIZE_CONDITION = "ar_embedder.mlp.0.weight"
 _SIDE_BY_GRID = {256: 256, 1024: 512, 4096: 1024, 16384: 2048}
-_FAMILY_BY_TOKENS = {120: "alpha", 300: "sigma"}
-_LIKELIEST = {"alpha": "alpha-512", "sigma": "sigma-1024", None: "sigma-1024"}
+_BY_LIKELIHOOD = (
+    *("sigma-1024", "sigma-512", "alpha-512", "alpha-1024", "sigma-2k", "sigma-256", "alpha-256"),
+)
+_FAMILY_SIGNS = {"sigma": ("sigma",), "alpha": ("alpha", "pixart-xl")}
+"""By what a file's name tells its family; the official alpha files are called PixArt-XL-2-…."""
+
+
+class Ground(StrEnum):
+    """By what a variant was told, from the surest to the least sure."""
+
+    CHOICE = "your choice"
+    TENSORS = "the file's tensors"
+    NAME = "the file's name"
+    LIKELIHOOD = "likelihood alone"
 
 
 @dataclass(frozen=True)
@@ -54,8 +71,7 @@ class CheckpointInfo:
 
     network: NetworkConfig
     variant: Variant
-    ground: str
-    """By what the variant was told."""
+    ground: Ground
     possible: tuple[str, ...]
     """Variants that the tensors allow; more than one where they cannot tell."""
 
@@ -70,16 +86,19 @@ def detect(shapes: Shapes, name: str = "", chosen: str = AUTO) -> CheckpointInfo
     _check_is_pixart(shapes)
     possible = _possible(shapes)
     if chosen != AUTO:
-        variant, ground = _take_choice(chosen, possible), "your choice"
+        variant, ground = _take_choice(chosen, possible), Ground.CHOICE
     elif len(possible) == 1:
-        variant, ground = VARIANTS[possible[0]], "the file's tensors"
+        variant, ground = VARIANTS[possible[0]], Ground.TENSORS
     else:
         variant, ground = _guess(possible, name)
     return CheckpointInfo(_network(shapes, variant), variant, ground, possible)
 
 
 def _check_is_pixart(shapes: Shapes) -> None:
-    if all(key in shapes for key in _NEEDED) and "attention_y_norm.weight" not in shapes:
+    if _FOREIGN not in shapes and all(
+        len(shapes.get(key, ())) == axes for key, axes in _NEEDED.items()
+    ):
+        _check_heads(shapes)
         return
     for key, kind, node in _TELLTALES:
         if key in shapes:
@@ -92,28 +111,43 @@ def _check_is_pixart(shapes: Shapes) -> None:
     raise CheckpointError(
         "This file cannot be loaded as a PixArt model",
         found=f"{len(shapes)} tensors ({_some(shapes)})",
-        expected=f"a PixArt transformer, with tensors such as {_NEEDED[0]}",
+        expected=f"a PixArt transformer, with tensors such as {next(iter(_NEEDED))}",
         advice="Choose a file with a PixArt model.",
     )
 
 
+def _check_heads(shapes: Shapes) -> None:
+    width = shapes["x_embedder.proj.weight"][0]
+    if not width or width % HEAD_SIZE:
+        raise CheckpointError(
+            "This file cannot be loaded as a PixArt model",
+            found=f"tokens {width} wide",
+            expected=f"a multiple of {HEAD_SIZE}, the size of PixArt's attention heads",
+            advice="Choose a file with a PixArt model.",
+        )
+
+
 def _possible(shapes: Shapes) -> tuple[str, ...]:
     has_size = _SIZE_CONDITION in shapes
-    tokens = shapes[_NULL_CAPTION][0] if _NULL_CAPTION in shapes else None
-    side = _SIDE_BY_GRID.get(shapes["pos_embed"][1]) if "pos_embed" in shapes else None
-    family = _FAMILY_BY_TOKENS.get(tokens) if tokens is not None else None
-    names = [v for v in VARIANTS.values() if v.size_conditions == has_size]
-    for wanted in (
-        [v for v in names if family is None or v.family == family],
-        [
-            v
-            for v in names
-            if (family is None or v.family == family) and (side is None or v.sample_size == side)
-        ],
-    ):
-        # A fine-tune may have a grid that no release has: then its family still counts.
-        names = wanted or names
-    return tuple(v.name for v in names)
+    tokens = shapes[_NULL_CAPTION][0] if shapes.get(_NULL_CAPTION) else None
+    grid = shapes.get("pos_embed", ())
+    side = _SIDE_BY_GRID.get(grid[1]) if len(grid) == 3 else None
+    fitting = [
+        variant
+        for variant in VARIANTS.values()
+        if variant.size_conditions == has_size and tokens in (None, variant.tokens)
+    ]
+    if not fitting:
+        raise CheckpointError(
+            "This PixArt model is of a kind that is not known",
+            found=f"a null caption of {tokens} tokens"
+            f" {'with' if has_size else 'without'} size conditions",
+            expected=f"one of {', '.join(VARIANTS)}",
+            advice="Use one of the released models, or a fine-tune of one.",
+        )
+    # A fine-tune may have a grid that no release has; then its family is all that is known.
+    of_this_side = [variant for variant in fitting if variant.sample_size == side]
+    return tuple(variant.name for variant in of_this_side or fitting)
 
 
 def _take_choice(chosen: str, possible: tuple[str, ...]) -> Variant:
@@ -121,29 +155,25 @@ def _take_choice(chosen: str, possible: tuple[str, ...]) -> Variant:
         return VARIANTS[chosen]
     raise CheckpointError(
         f"The file cannot be loaded as {chosen}",
-        found=f"tensors that only fit {_listed(possible)}",
+        found=f"tensors that only fit {', '.join(possible)}",
         expected=f"tensors of {chosen}",
         advice=f"Set variant to {AUTO} or to one that fits.",
     )
 
 
-def _guess(possible: tuple[str, ...], name: str) -> tuple[Variant, str]:
+def _guess(possible: tuple[str, ...], name: str) -> tuple[Variant, Ground]:
     words = PurePath(name.replace("\\", "/")).name.lower()
-    named = [v for v in possible if _is_named(VARIANTS[v], words)]
+    named = [variant for variant in possible if _is_named(VARIANTS[variant], words)]
     if len(named) == 1:
-        return VARIANTS[named[0]], "the file's name"
-    families = {VARIANTS[v].family for v in possible}
-    family = next(iter(families)) if len(families) == 1 else None
-    likeliest = _LIKELIEST[family]
-    if likeliest not in possible:
-        likeliest = possible[-1]
-    return VARIANTS[likeliest], "likelihood alone"
+        return VARIANTS[named[0]], Ground.NAME
+    likeliest = min(named or possible, key=_BY_LIKELIHOOD.index)
+    return VARIANTS[likeliest], Ground.LIKELIHOOD
 
 
 def _is_named(variant: Variant, words: str) -> bool:
+    families = [family for family, signs in _FAMILY_SIGNS.items() if any(s in words for s in signs)]
     side = "2k" if variant.sample_size == 2048 else str(variant.sample_size)
-    family = "sigma" if "sigma" in words else "alpha"
-    return side in words and variant.family == family
+    return side in words and (not families or families == [variant.family])
 
 
 def _network(shapes: Shapes, variant: Variant) -> NetworkConfig:
@@ -158,7 +188,7 @@ def _network(shapes: Shapes, variant: Variant) -> NetworkConfig:
         caption_channels=shapes["y_embedder.y_proj.fc1.weight"][1],
         position_range=variant.position_range,
         size_conditions=_SIZE_CONDITION in shapes,
-        null_caption_tokens=shapes[_NULL_CAPTION][0] if _NULL_CAPTION in shapes else 0,
+        null_caption_tokens=next(iter(shapes.get(_NULL_CAPTION, ())), 0),
     )
 
 
@@ -185,7 +215,3 @@ def check_complete(found: Shapes, wanted: Shapes, kind: str) -> None:
 def _some(names: Iterable[str], most: int = 3) -> str:
     listed = list(names)
     return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names)

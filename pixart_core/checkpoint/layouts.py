@@ -44,8 +44,23 @@ _BLOCK = {
 
 _NOT_IN_DIFFUSERS = ("pos_embed", "y_embedder.y_embedding")
 
+_PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+"""What the host's ModelSave and CheckpointSave put before original names."""
+
 _ORIGINAL_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 _DIFFUSERS_BLOCK = re.compile(r"transformer_blocks\.(\d+)\.(.+)")
+
+
+def without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the transformer's tensors of a file that the host's own nodes saved, or all."""
+    for prefix in _PREFIXES:
+        if f"{prefix}t_block.1.weight" in tensors:
+            return {
+                key.removeprefix(prefix): tensor
+                for key, tensor in tensors.items()
+                if key.startswith(prefix)
+            }
+    return dict(tensors)
 
 
 def is_diffusers(keys: Mapping[str, object]) -> bool:

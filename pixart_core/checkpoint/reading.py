@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 from ..errors import CheckpointError
 
 SAFETENSORS = (".safetensors", ".sft")
-_CONTAINERS = ("state_dict",)
 _DOWNLOAD_AGAIN = "Download the file again and compare its size with the one at its source."
 
 
@@ -65,7 +65,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Only the newer kind of file, a zip, can be mapped.
+        mapped = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(
             f"{path.name} cannot be read",
@@ -73,11 +75,10 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             expected="a PyTorch file with nothing but tensors",
             advice="Use a safetensors file of the same model.",
         ) from error
-    for container in _CONTAINERS:
-        if isinstance(content, dict) and isinstance(content.get(container), dict):
-            content = content[container]
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
     if not isinstance(content, dict):
-        content = {}
+        return {}
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConditioningError
 from .attention import Attention, caption_mask, torch_attention
 from .blocks import Block, FinalLayer
 from .config import NetworkConfig
@@ -69,7 +70,8 @@ class PixArtTransformer(nn.Module):
         embeddings; ``mask``: (B, L), positive at real tokens, None where all are real.
         ``size``: (B, 2) height and width in pixels, needed with size conditions, else ignored.
         ``options`` reaches the attention function unchanged. H and W must be multiples of the
-        patch size. The compute dtype is that of ``x``.
+        patch size. The compute dtype is that of ``x``. Raises ConditioningError for a size that
+        is needed and missing.
         """
         rows, columns = (side // self.config.patch_size for side in x.shape[-2:])
         grid = position_grid(
@@ -89,7 +91,12 @@ class PixArtTransformer(nn.Module):
         if not self.config.size_conditions:
             return time
         if size is None:
-            raise ValueError("this model is conditioned on the picture's size, but got none")
+            raise ConditioningError(
+                "This model cannot draw without knowing the picture's size",
+                found="no size",
+                expected="height and width in pixels",
+                advice="Pass size, (B, 2).",
+            )
         sides = size.float()  # B 2
         area = self.csize_embedder(sides.flatten(), dtype).unflatten(0, (-1, 2)).flatten(1)
         aspect = self.ar_embedder(sides[:, 0] / sides[:, 1], dtype)

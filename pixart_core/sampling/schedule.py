@@ -21,6 +21,9 @@ TRAINING_SCHEDULE: Mapping[str, Any] = MappingProxyType(
 )
 """Betas of every released family, in the words of diffusers."""
 
+MOST_STEPS = TRAINING_SCHEDULE["num_train_timesteps"] - 1
+"""More would visit a timestep twice."""
+
 
 @dataclass(frozen=True)
 class Solver:
@@ -62,12 +65,14 @@ def new_scheduler(solver: str) -> SchedulerMixin:
 def set_timesteps(scheduler: SchedulerMixin, steps: int, denoise: float = 1.0) -> Tensor:
     """Prepare a scheduler and return its timesteps, highest first, as diffusers rounds them.
 
-    With ``denoise`` below 1 they are the last ``steps`` of steps / denoise, so that the number
-    of steps is the one that was asked for.
+    With ``denoise`` (0..1, not 0) below 1 they are the last ``steps`` of steps / denoise, so that
+    the number of steps is the one that was asked for. It is smaller where so many do not fit
+    between whole timesteps: twice the same one would divide by zero. ``steps``: 1..MOST_STEPS.
     """
-    total = max(steps, round(steps / denoise))
+    total = round(min(max(steps, steps / denoise), MOST_STEPS))
     scheduler.set_timesteps(total)
-    timesteps: Tensor = scheduler.timesteps[-steps:]
+    count = min(steps, max(1, round(total * denoise)))
+    timesteps: Tensor = scheduler.timesteps[-count:]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(len(scheduler.timesteps) - len(timesteps))
     return timesteps

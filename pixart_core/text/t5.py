@@ -41,7 +41,8 @@ class T5Shape:
 def detect_t5(shapes: Shapes) -> T5Shape:
     """Tell the shape of a T5 v1.1 encoder; raise CheckpointError for anything else."""
     embedding = shapes.get(_EMBEDDING) or shapes.get(_SAME_EMBEDDING)
-    if embedding is None or not all(key in shapes for key in (_Q, _BIAS, _GATED)):
+    needed = (embedding, *(shapes.get(key) for key in (_Q, _BIAS, _GATED)))
+    if embedding is None or not all(shape and len(shape) == 2 for shape in needed):
         raise CheckpointError(
             "This file cannot be loaded as a T5 text encoder",
             found=_describe(shapes),
@@ -56,6 +57,13 @@ def detect_t5(shapes: Shapes) -> T5Shape:
             advice="Choose a T5 v1.1 file (not umT5 or mT5), such as t5xxl_fp16.safetensors.",
         )
     heads = shapes[_BIAS][1]
+    if not heads or shapes[_Q][0] % heads:
+        raise CheckpointError(
+            "This file cannot be loaded as a T5 text encoder",
+            found=f"{heads} heads in {shapes[_Q][0]} channels",
+            expected="channels that the heads share evenly",
+            advice="The file is damaged; download it again.",
+        )
     return T5Shape(
         layers=1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key))),
         width=embedding[1],

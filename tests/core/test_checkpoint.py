@@ -11,7 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from pixart_core.checkpoint.detect import check_complete, detect
-from pixart_core.checkpoint.layouts import is_diffusers, to_diffusers, to_original
+from pixart_core.checkpoint.layouts import (
+    is_diffusers,
+    to_diffusers,
+    to_original,
+    without_prefix,
+)
 from pixart_core.checkpoint.reading import read_tensors, shapes_of
 from pixart_core.errors import CheckpointError
 from pixart_core.network import NetworkConfig, PixArtTransformer
@@ -38,6 +43,15 @@ def test_layouts_there_and_back(family: TinyFamily) -> None:
     assert not is_diffusers(original)
     assert back.keys() == tensors.keys()
     assert all(torch.equal(back[key], tensors[key]) for key in tensors)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
+def test_prefixes_of_the_host_are_taken_off(prefix: str) -> None:
+    tensors = to_original(diffusers_transformer(FAMILIES[0]).state_dict())
+    saved = {f"{prefix}{key}": tensor for key, tensor in tensors.items()}
+    assert without_prefix(saved | ({"vae.x": torch.ones(1)} if prefix else {})).keys() == (
+        tensors.keys()
+    )
 
 
 def test_unknown_names_survive_renaming() -> None:
@@ -76,6 +90,8 @@ def test_original_files_are_told_by_their_tensors(grid: int, tokens: int, wanted
         ("sub/PixArt-XL-2-256x256.safetensors", "alpha-256", "the file's name"),
         ("sub\\PixArt-XL-2-512x512.safetensors", "alpha-512", "the file's name"),
         ("model.safetensors", "sigma-1024", "likelihood alone"),
+        ("my_512_finetune.safetensors", "sigma-512", "likelihood alone"),
+        ("PixArt-alpha-512.safetensors", "alpha-512", "the file's name"),
     ],
 )
 def test_names_decide_where_tensors_cannot(name: str, wanted: str, ground: str) -> None:
@@ -104,6 +120,32 @@ def test_other_kinds_of_file_are_named(key: str, kind: str) -> None:
         detect({key: (1, 1)})
 
 
+def test_a_side_in_the_name_is_enough_where_the_family_is_known() -> None:
+    shapes = original_shapes("sigma-512", tokens=300)
+    assert detect(shapes, "x-512.safetensors").variant.name == "sigma-512"
+
+
+def test_what_no_release_has_is_not_guessed() -> None:
+    with pytest.raises(CheckpointError, match="a null caption of 300 tokens with size conditions"):
+        detect(original_shapes("alpha-1024", 4096, 300))
+    with pytest.raises(CheckpointError, match="a null caption of 77 tokens"):
+        detect(original_shapes("alpha-512", 1024, 77))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ({"x_embedder.proj.weight": (200, 4, 2, 2)}, "tokens 200 wide"),
+        ({"x_embedder.proj.weight": (0, 4, 2, 2)}, "tokens 0 wide"),
+        ({"x_embedder.proj.weight": (216, 16)}, "tensors"),
+        ({"t_block.1.weight": ()}, "tensors"),
+    ],
+)
+def test_misshapen_files_get_a_sentence(wrong: Shapes, found: str) -> None:
+    with pytest.raises(CheckpointError, match=found):
+        detect(original_shapes("alpha-512") | wrong)
+
+
 def test_a_sana_model_is_no_pixart() -> None:
     with pytest.raises(CheckpointError, match="a Sana model"):
         detect(original_shapes("sigma-512") | {"attention_y_norm.weight": (64,)})
@@ -130,9 +172,14 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_pickles_are_read_and_unwrapped(tmp_path: Path, wrapped: bool) -> None:
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickles_are_read_and_unwrapped(tmp_path: Path, wrapped: bool, zipped: bool) -> None:
     tensors = {"a": torch.arange(3)}
-    torch.save({"state_dict": tensors, "epoch": 3} if wrapped else tensors, tmp_path / "a.pth")
+    torch.save(
+        {"state_dict": tensors, "epoch": 3} if wrapped else tensors,
+        tmp_path / "a.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
     assert read_tensors(tmp_path / "a.pth").keys() == {"a"}
 
 

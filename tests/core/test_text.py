@@ -56,6 +56,15 @@ def test_other_files_are_refused(shapes: dict[str, tuple[int, ...]], found: str)
         detect_t5(shapes)
 
 
+def test_heads_that_do_not_fit_are_refused() -> None:
+    bias = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    for heads in (0, 5):
+        with pytest.raises(CheckpointError, match=f"found {heads} heads in 32 channels"):
+            detect_t5(shapes_of(tiny_t5()) | {bias: (32, heads)})
+    with pytest.raises(CheckpointError, match="cannot be loaded as a T5"):
+        detect_t5(shapes_of(tiny_t5()) | {bias: ()})
+
+
 def test_another_vocabulary_is_refused() -> None:
     shapes = shapes_of(tiny_t5()) | {"shared.weight": (250112, 48)}
     with pytest.raises(CheckpointError, match="a vocabulary of 250112"):

@@ -121,7 +121,7 @@ def test_a_model_with_size_conditions_needs_the_size() -> None:
     family = FAMILIES[2]
     model = our_transformer(diffusers_transformer(family), family)
     given = {**inputs(family, 16, 16, [3]), "size": None}
-    with pytest.raises(ValueError, match="conditioned on the picture's size"):
+    with pytest.raises(ValueError, match="without knowing the picture's size: found no size"):
         model(**given)
 
 

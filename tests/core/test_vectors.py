@@ -59,6 +59,17 @@ def test_denoise_takes_the_last_steps() -> None:
     assert half == whole[10:]
 
 
+@pytest.mark.parametrize(
+    ("steps", "denoise", "count"),
+    [(999, 1.0, 999), (600, 0.5, 500), (20, 0.01, 10), (50, 0.04, 40), (20, 1e-9, 1), (1, 1.0, 1)],
+)
+def test_no_timestep_is_visited_twice(steps: int, denoise: float, count: int) -> None:
+    timesteps = set_timesteps(new_scheduler("DPM-Solver++"), steps, denoise).tolist()
+    assert len(timesteps) == len(set(timesteps)) == count
+    assert timesteps == sorted(timesteps, reverse=True)
+    assert timesteps[-1] > 0
+
+
 def test_without_diffusers_the_pip_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     # None is how the import system itself marks a package that must not be found.
     monkeypatch.setitem(sys.modules, "diffusers", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,11 +86,18 @@ FAILING: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+_SEEDS = itertools.count(1000)
+
+
 @pytest.fixture(autouse=True)
 def _next_prompt_works(client: HostClient) -> Iterator[None]:
     yield
+    # A new seed, or the host would answer from its cache without running anything.
     few = {"width": 64, "height": 64}
-    assert client.run(text_to_image(PixArtResolution=few, PixArtSampler={"steps": 1})).images()
+    settings = {"steps": 1, "seed": next(_SEEDS)}
+    result = client.run(text_to_image(PixArtResolution=few, PixArtSampler=settings))
+    assert result.images()
+    assert any(e.kind == "executing" and e.data["node"] == "6" for e in result.events)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -119,6 +127,23 @@ def test_a_linked_size_out_of_step_gets_a_sentence(client: HostClient) -> None:
     number = {"class_type": "PrimitiveInt", "inputs": {"value": 100}}
     graph = {**text_to_image(PixArtResolution={"width": ["50", 0]}), "50": number}
     with pytest.raises(ExecutionFailed, match=r"found a width of 100.*Set it to 96"):
+        client.run(graph)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"class_type": "ModelSamplingSD3", "inputs": {"model": ["1", 0], "shift": 3.0}},
+        {
+            "class_type": "ModelSamplingDiscrete",
+            "inputs": {"model": ["1", 0], "sampling": "lcm", "zsnr": False},
+        },
+    ],
+    ids=lambda node: node["class_type"],
+)
+def test_another_noise_schedule_is_refused(client: HostClient, node: dict[str, Any]) -> None:
+    graph = {**text_to_image(PixArtSampler={"model": ["60", 0]}), "60": node}
+    with pytest.raises(ExecutionFailed, match="Remove the ModelSampling node"):
         client.run(graph)
 
 

@@ -21,7 +21,7 @@ from pixart_core.text.t5 import detect_t5
 
 from ..core.tiny import relative_error
 from .conftest import DEMO
-from .graphs import saving_latents, text_to_image
+from .graphs import saving_latents, text_to_image, with_stock_nodes
 
 PROMPT, NEGATIVE = "a yellow star on a purple background", "red"
 SEED = 42
@@ -137,12 +137,15 @@ def test_a_file_in_diffusers_layout_is_the_same_model(
     tensors = to_diffusers(load_file(DEMO["diffusion_models"]))
     save_file({key: value.contiguous() for key, value in tensors.items()}, path)
     torch.save({"state_dict": load_file(DEMO["diffusion_models"])}, tmp_path / "original.pth")
+    saved = demo["model"].state_dict_for_saving()
+    save_file({key: value.clone() for key, value in saved.items()}, tmp_path / "saved.safetensors")
     wanted, *others = (
         patcher.model.diffusion_model.float().state_dict()
         for patcher in (
             demo["model"],
             load_model(path, "auto", "fp32"),
             load_model(tmp_path / "original.pth", "auto", "fp32"),
+            load_model(tmp_path / "saved.safetensors", "alpha-256", "fp32"),
         )
     )
     assert all(torch.equal(found[key], wanted[key]) for found in others for key in found)
@@ -220,25 +223,107 @@ def test_guidance_of_one_runs_the_prompt_alone(pack: ModuleType, demo: dict[str,
     assert rows == [1, 1]
 
 
-def test_image_to_image_starts_from_the_latent(pack: ModuleType, demo: dict[str, Any]) -> None:
+@torch.no_grad()
+def test_image_to_image_equals_diffusers_schedule(pack: ModuleType, demo: dict[str, Any]) -> None:
     from pixart_pack.nodes.host.conditioning import encode_prompt
     from pixart_pack.nodes.host.sampler import Settings, sample
 
     prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
-    start = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0)) / 0.18215
+    start = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0))
+    same, found = (
+        sample(
+            demo["model"],
+            prompt,
+            prompt,
+            {"samples": start / 0.18215},
+            Settings(SEED, 4, 1.0, "DPM-Solver++", denoise),
+        )["samples"]
+        for denoise in (0.0, 0.4)
+    )
+    pipeline = reference_pipeline()
+    embedding, mask = reference_embedding(PROMPT)
+    pipeline.scheduler.set_timesteps(10)
+    timesteps = pipeline.scheduler.timesteps[-4:]
+    pipeline.scheduler.set_begin_index(6)
+    noise = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(SEED))
+    x = pipeline.scheduler.add_noise(start, noise, timesteps[:1])
+    for t in timesteps:
+        out = pipeline.transformer(
+            x,
+            encoder_hidden_states=embedding,
+            encoder_attention_mask=mask,
+            timestep=t[None],
+            added_cond_kwargs={"resolution": None, "aspect_ratio": None},
+        ).sample
+        x = pipeline.scheduler.step(out[:, :4], t, x).prev_sample
+    assert torch.equal(same, start / 0.18215)
+    assert relative_error(found * 0.18215, x) <= 1e-4
+
+
+def test_a_mask_keeps_what_lies_outside(pack: ModuleType, demo: dict[str, Any]) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    start = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0))
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 8:] = 1
+    latent = {"samples": start, "noise_mask": mask}
     with torch.inference_mode():
-        same, near, far = (
-            sample(
-                demo["model"],
-                prompt,
-                prompt,
-                {"samples": start},
-                Settings(SEED, 4, 1.0, "DPM-Solver++", denoise),
-            )["samples"]
-            for denoise in (0.0, 0.1, 1.0)
-        )
-    assert torch.equal(same, start)
-    assert relative_error(near, start) < relative_error(far, start)
+        settings = Settings(SEED, 3, 1.0, "DPM-Solver++", 1.0)
+        found = sample(demo["model"], prompt, prompt, latent, settings)["samples"]
+    assert relative_error(found[..., :8], start[..., :8]) <= 1e-5
+    assert relative_error(found[..., 8:], start[..., 8:]) > 0.1
+
+
+def test_ours_and_the_hosts_sampler_agree(server: HostServer, client: HostClient) -> None:
+    """They visit almost the same timesteps; ours rounds them as diffusers does."""
+    graph = text_to_image(positive={"text": PROMPT}, PixArtSampler={"seed": SEED})
+    ours, stock = (
+        saved_latent(server, client, given) for given in (graph, with_stock_nodes(graph))
+    )
+    assert relative_error(stock, ours) <= 0.05
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 1, 16, 16), (4, 16, 16), (1, 16, 16, 16)], ids=str)
+def test_latents_of_other_models_are_refused(
+    pack: ModuleType, demo: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    settings = Settings(SEED, 1, 1.0, "DPM-Solver++", 1.0)
+    with pytest.raises(ValueError, match="The latent does not fit this model"):
+        sample(demo["model"], prompt, prompt, {"samples": torch.ones(shape)}, settings)
+
+
+@pytest.mark.parametrize(("guidance", "denoise"), [(float("nan"), 1.0), (4.5, float("nan"))])
+def test_settings_that_are_no_numbers_are_refused(
+    pack: ModuleType, demo: dict[str, Any], guidance: float, denoise: float
+) -> None:
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    settings = Settings(SEED, 1, guidance, "DPM-Solver++", denoise)
+    with pytest.raises(ValueError, match="cannot use these settings: found a guidance of"):
+        sample(demo["model"], None, None, {}, settings)
+
+
+def test_the_host_can_make_model_and_clip_anew(pack: ModuleType, demo: dict[str, Any]) -> None:
+    for patcher in (demo["model"], demo["clip"].patcher):
+        factory, arguments = patcher.cached_patcher_init
+        again = factory(*arguments, disable_dynamic=True)
+        wanted = patcher.model.state_dict()
+        found = again.model.state_dict()
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[key].float(), wanted[key].float()) for key in wanted)
+
+
+def test_a_linked_file_name_is_no_reason_to_load_anew(pack: ModuleType) -> None:
+    from pixart_pack.nodes.load import PixArtModelLoader, PixArtT5Loader
+
+    for node in (PixArtModelLoader, PixArtT5Loader):
+        assert node.fingerprint_inputs(file=None, precision="auto") == ""
 
 
 def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) -> None:
@@ -253,3 +338,7 @@ def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) 
         sample(Other(), None, None, {}, settings)
     with pytest.raises(ValueError, match="cannot take its settings from this model"):
         encode_prompt(demo["clip"], PROMPT, "auto", Other())
+    with pytest.raises(ValueError, match="cannot use this text encoder: found one with tokens of"):
+        encode_prompt(None, PROMPT, "auto", demo["model"])
+    with pytest.raises(ValueError, match="cannot run this model: found none"):
+        sample(None, None, None, {}, settings)
