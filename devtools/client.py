@@ -49,15 +49,6 @@ class HostClient:
         """Return the descriptions of all nodes, or of one, by node class."""
         return self._json("GET", f"/object_info/{node}" if node else "/object_info")
 
-    def upload_image(self, content: bytes, name: str = "image.png") -> str:
-        """Put a picture file into the host's input folder; returns the name LoadImage takes."""
-        stored = self._json("POST", "/upload/image", files={"image": (name, content)})
-        return "/".join(part for part in (stored["subfolder"], stored["name"]) if part)
-
-    def submit(self, graph: Graph, extra_data: Mapping[str, Any] | None = None) -> str:
-        """Queue a graph and return its prompt id. Raises Rejected."""
-        return str(self._queue(graph, extra_data)["prompt_id"])
-
     def run(
         self,
         graph: Graph,
@@ -100,11 +91,6 @@ class HostClient:
         """Ask the host to drop loaded models and cached results before its next run."""
         wishes = {"unload_models": unload_models, "free_memory": free_memory}
         self._request("POST", "/free", json=wishes)
-
-    def history(self, prompt_id: str) -> dict[str, Any]:
-        """Return the record of a finished run; empty while it is not finished."""
-        record: dict[str, Any] = self._json("GET", f"/history/{prompt_id}").get(prompt_id, {})
-        return record
 
     def image(self, image: Image) -> bytes:
         """Return the bytes of a picture file that the host has saved."""

@@ -21,13 +21,12 @@ class Rejected(Exception):  # noqa: N818
 
 
 class ExecutionFailed(Exception):  # noqa: N818
-    """A node raised; ``message`` is what it said, ``exception_type`` the class it raised."""
+    """A node raised; ``message`` is what it said."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.node_id = str(data["node_id"])
         self.node_type = str(data["node_type"])
         self.message = str(data["exception_message"]).strip()
-        self.exception_type = str(data["exception_type"])
         self.traceback = "".join(data["traceback"])
         super().__init__(f"{self.node_type}: {self.message}")
 

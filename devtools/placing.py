@@ -19,15 +19,14 @@ _FOLDERS = (
 )
 
 
-def furnish(base: Path, models: Mapping[str, Sequence[Path]], *, pack: bool) -> None:
+def furnish(base: Path, models: Mapping[str, Sequence[Path]]) -> None:
     """Make a host's folders in ``base`` and place the pack and ``models`` (folder -> files).
 
     Raises Failure where a model is not there.
     """
     for folder in _FOLDERS:
         (base / folder).mkdir(parents=True)
-    if pack:
-        _place_pack(base / "custom_nodes" / PACK)
+    _place_pack(base / "custom_nodes" / PACK)
     for folder, paths in models.items():
         target = base / "models" / folder
         target.mkdir(parents=True, exist_ok=True)

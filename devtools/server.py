@@ -23,6 +23,7 @@ from devtools.placing import furnish
 
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 _LOG_TAIL_LINES = 15
+_START_SECONDS = 300.0
 _VARIABLES = {
     # Threads that wait by spinning make everything ten times slower once another process computes.
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -32,33 +33,23 @@ _VARIABLES = {
 class HostServer:
     """Context manager around a host process with its own throw-away folder.
 
-    ``models`` maps a folder below ``models/`` to the files (or model folders) placed there.
-    ``python`` defaults to this interpreter, ``host`` to the environment's host, ``port`` to a
-    free one. The process and ``base`` are gone on exit however the block ends, unless this
-    process itself is killed outright; ``keep_base`` leaves the folder.
-    Entering raises Failure when the host does not answer within ``start_seconds``.
+    ``models`` maps a folder below ``models/`` to the files (or model folders) placed there;
+    ``port`` defaults to a free one. The process and ``base`` are gone on exit however the block
+    ends, unless this process itself is killed outright. Entering raises Failure when the host
+    does not answer within five minutes.
     """
 
     def __init__(
         self,
         models: Mapping[str, Sequence[Path]] | None = None,
         *,
-        host: Path | None = None,
-        python: Path | None = None,
         arguments: Sequence[str] = (),
         port: int | None = None,
-        pack: bool = True,
-        keep_base: bool = False,
-        start_seconds: float = 300.0,
     ) -> None:
         self.models = dict(models or {})
-        self.host = host or host_folder()
-        self.python = python or Path(sys.executable)
+        self.host = host_folder()
         self.arguments = tuple(arguments)
         self.port = port or free_port()
-        self.pack = pack
-        self.keep_base = keep_base
-        self.start_seconds = start_seconds
         self.seconds_to_start = 0.0
         self.base = Path()
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,7 +78,7 @@ class HostServer:
         self.base = Path(tempfile.mkdtemp(prefix="pixart-host-"))
         self._catch_signals()
         try:
-            furnish(self.base, self.models, pack=self.pack)
+            furnish(self.base, self.models)
             self._start()
             self._wait_until_it_answers()
             self.seconds_to_start = time.monotonic() - began
@@ -119,7 +110,7 @@ class HostServer:
 
     def _command(self) -> list[str]:
         return [
-            *(str(self.python), "main.py", "--listen", "127.0.0.1", "--port", str(self.port)),
+            *(sys.executable, "main.py", "--listen", "127.0.0.1", "--port", str(self.port)),
             *("--base-directory", str(self.base), "--database-url", "sqlite:///:memory:"),
             *("--disable-api-nodes", "--disable-auto-launch"),
             *(() if _has_accelerator() else ("--cpu",)),
@@ -138,7 +129,7 @@ class HostServer:
             waited = time.monotonic() - began
             if not self.running():
                 raise self._not_started(f"its process ended after {waited:.0f} s")
-            if waited > self.start_seconds:
+            if waited > _START_SECONDS:
                 raise self._not_started(f"no answer after {waited:.0f} s")
             time.sleep(0.2)
 
@@ -167,8 +158,7 @@ class HostServer:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
-        if not self.keep_base:
-            shutil.rmtree(self.base)
+        shutil.rmtree(self.base)
 
 
 def free_port() -> int:

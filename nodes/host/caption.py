@@ -53,7 +53,7 @@ def fit_caption(
     if caption.shape[1] > variant.tokens:
         log.warning(
             "A prompt of %d tokens is longer than %s reads; the last %d are left out. Connect the "
-            "model to PixArt Prompt to see what is cut.",
+            "model to PixArt Prompt, and the log says what is cut.",
             caption.shape[1],
             variant.name,
             caption.shape[1] - variant.tokens,

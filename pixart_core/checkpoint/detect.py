@@ -25,6 +25,11 @@ _TELLTALES = (
         "Load Checkpoint",
     ),
     ("input_blocks.0.0.weight", "a Stable Diffusion model", "Load Diffusion Model"),
+    (
+        "down_blocks.0.resnets.0.norm1.weight",
+        "a Stable Diffusion UNet",
+        "Load Diffusion Model",
+    ),
     ("attention_y_norm.weight", "a Sana model", "a loader for Sana"),
     ("double_blocks.0.img_attn.qkv.weight", "a Flux model", "Load Diffusion Model"),
     ("decoder.conv_in.weight", "a VAE", "Load VAE"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from devtools.client import HostClient
@@ -34,6 +35,13 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]
         {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3)},
         folder / "sd15.safetensors",
     )
+    unet = UNet2DConditionModel(
+        block_out_channels=(32,),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+    )
+    save_file(unet.state_dict(), folder / "unet.safetensors")
     tensors = load_file(DEMO["diffusion_models"])
     without = {key: value for key, value in tensors.items() if not key.startswith("blocks.3.")}
     save_file(without, folder / "gap.safetensors")

@@ -58,6 +58,11 @@ FAILING: dict[str, tuple[dict[str, Any], str, str]] = {
         "PixArtModelLoader",
         "found a Stable Diffusion checkpoint, expected a PixArt transformer. Use Load Checkpoint",
     ),
+    "unet of diffusers": (
+        {"PixArtModelLoader": {"file": "unet.safetensors"}},
+        "PixArtModelLoader",
+        "found a Stable Diffusion UNet, expected a PixArt transformer. Use Load Diffusion Model",
+    ),
     "t5 as model": (
         {"PixArtModelLoader": {"file": "t5-as-model.safetensors"}},
         "PixArtModelLoader",
