@@ -41,6 +41,23 @@ TRAINED_SIDE = 256
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of the denoiser's training, with a rate that falls to zero at its end."""
+
+    side: int
+    """Side of the pictures in pixels."""
+    scenes: int
+    """How many different pictures there are."""
+    steps: int
+    batch: int
+    rate: float
+    weight_limit: float
+    """Most that an error of the noise counts for; the more, the more the noisy steps count."""
+    timestep_power: float
+    """Power of the uniform draw that is the timestep; below 1 the noisier half comes more often."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How long and how fast to train."""
 
@@ -51,20 +68,17 @@ class Recipe:
     vae_rate: float = 7e-4
     latent_noise: float = 0.25
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
-    small_scenes: int = 5000
-    small_side: int = 128
-    large_scenes: int = 1000
-    small_steps: int = 5000
-    small_batch: int = 32
-    large_steps: int = 900
-    large_batch: int = 12
-    rate: float = 1e-3
-    warm_up: int = 200
+    stages: tuple[Stage, ...] = (
+        # What the words mean, decided at high noise; cheap, because the pictures are small.
+        Stage(128, 5000, 5700, 32, 1.5e-3, weight_limit=2000, timestep_power=0.7),
+        # The same at full size.
+        Stage(TRAINED_SIDE, 1000, 1200, 12, 5e-4, weight_limit=2000, timestep_power=0.7),
+        # Clean outlines, which are decided at low noise.
+        Stage(TRAINED_SIDE, 1000, 1000, 12, 5e-4, weight_limit=30, timestep_power=1.2),
+    )
+    warm_up: int = 100
+    """Steps in which a stage's rate rises from zero."""
     ema: float = 0.999
     empty_captions: float = 0.1
     strange_words: float = 0.15
     """Share of captions with words the model has no use for, so that such words do no harm."""
-    loss_weight_limit: float = 2000.0
-    """Most that an error of the noise counts for: at 100 the words were hardly learned."""
-    late_timesteps: float = 0.7
-    """Power of the uniform draw that is the timestep; below 1 the noisier half comes more often."""

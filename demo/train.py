@@ -22,7 +22,7 @@ from pixart_core.network.positions import position_grid
 from .captions import Captioner, load_tokenizer, pad_rows
 from .denoiser import Pair, Pictures, Trainer, sample
 from .judge import judge
-from .recipe import NETWORK, TRAINED_SIDE, Recipe
+from .recipe import NETWORK, TRAINED_SIDE, Recipe, Stage
 from .scenes import Scene, random_scene
 from .vae import encode_scenes, host_layout, restored_pictures, train_vae
 
@@ -51,16 +51,14 @@ def main() -> None:
 def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None:
     """Run all stages and write the three files to ``out``."""
     vae = _vae(recipe, work / "vae.safetensors")
-    small = _pictures(recipe, vae, recipe.small_scenes, recipe.small_side, work)
-    large = _pictures(recipe, vae, recipe.large_scenes, TRAINED_SIDE, work)
-    _restored_sheet(vae, large).save(work / "vae.png")
+    pictures = [_pictures(recipe, vae, stage, work) for stage in recipe.stages]
+    _restored_sheet(vae, pictures[-1]).save(work / "vae.png")
     captioner = Captioner(load_tokenizer(tokenizer_folder), recipe)
 
-    def look(pair: Pair, step: int) -> None:
-        side = recipe.small_side if step < recipe.small_steps else TRAINED_SIDE
+    def look(pair: Pair, step: int, side: int) -> None:
         _sheet(pair, vae, captioner, side, step).save(work / f"step-{step:05}.png")
 
-    pair = Trainer(recipe, captioner).run(small, large, work / "denoiser.pt", look)
+    pair = Trainer(recipe, captioner).run(pictures, work / "denoiser.pt", look)
     _write(pair, vae, out)
 
 
@@ -72,12 +70,12 @@ def _vae(recipe: Recipe, path: Path) -> AutoencoderTiny:
     return vae.eval()
 
 
-def _pictures(recipe: Recipe, vae: AutoencoderTiny, count: int, side: int, work: Path) -> Pictures:
-    rng = random.Random(recipe.seed + side)
-    scenes = [random_scene(rng) for _ in range(count)]
-    path = work / f"latents-{side}.safetensors"
+def _pictures(recipe: Recipe, vae: AutoencoderTiny, stage: Stage, work: Path) -> Pictures:
+    rng = random.Random(recipe.seed + stage.side)
+    scenes = [random_scene(rng) for _ in range(stage.scenes)]
+    path = work / f"latents-{stage.side}.safetensors"
     if not path.exists():
-        save_file({"latents": encode_scenes(vae, scenes, side)}, path)
+        save_file({"latents": encode_scenes(vae, scenes, stage.side)}, path)
     return Pictures(scenes, load_file(path)["latents"])
 
 
