@@ -75,6 +75,7 @@ class Recipe:
         Stage(TRAINED_SIDE, 1000, 1200, 12, 5e-4, weight_limit=2000, timestep_power=0.7),
         # Clean outlines, which are decided at low noise.
         Stage(TRAINED_SIDE, 1000, 1000, 12, 5e-4, weight_limit=30, timestep_power=1.2),
+        Stage(TRAINED_SIDE, 1000, 1300, 12, 7e-4, weight_limit=100, timestep_power=1.0),
     )
     warm_up: int = 100
     """Steps in which a stage's rate rises from zero."""
