@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from devtools.client import Event, ExecutionFailed, HostClient, Interrupted, Rejected, Result
 from devtools.environment import ROOT
+from devtools.failure import Failure
 from devtools.models import demo_models
 from devtools.server import HostServer
 from devtools.workflow import Workflow
@@ -71,6 +72,7 @@ def main(arguments: list[str]) -> int:
         for option in _OPTIONS
         if chosen[option.name] is not None
     }
+    _make_folder(chosen["out"])
     began = time.monotonic()
     print("starting ComfyUI ...", flush=True)
     with HostServer(demo_models()) as server:
@@ -124,8 +126,20 @@ class _Progress:
             self._bar.update(int(event.data["value"]) - self._bar.n)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make the folder before anything is drawn, so that no picture is lost for want of it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(
+            f"Could not make the folder {folder}",
+            found=str(error),
+            expected="a folder, or a place where one can be made",
+            do="give another one with --out",
+        ) from error
+
+
 def _save(client: HostClient, result: Result, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     free = _free_paths(folder)
     return [_write_new(free, client.image(image)) for image in result.images()]
 

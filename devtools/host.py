@@ -40,7 +40,11 @@ def main(arguments: list[str]) -> int:
 def _follow(server: HostServer, log: TextIO) -> None:
     """Copy the log to the terminal for as long as the host runs."""
     sys.stdout.write(log.read())
-    print(f"\nThe editor is at http://{server.address} (Ctrl-C stops it)\n", flush=True)
+    print(
+        f"\nThe editor is at http://{server.address}. Ctrl-C stops it and clears its folder away: "
+        "save first what you want to keep.\n",
+        flush=True,
+    )
     while server.running():
         sys.stdout.write(log.read())
         sys.stdout.flush()
