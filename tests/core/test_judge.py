@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,6 +96,35 @@ def brown() -> Image.Image:
 @pytest.mark.parametrize("wrong", [empty, noise, speck, flood, ring, half, bar, brown])
 def test_what_is_no_red_circle_on_blue_fails(wrong: Callable[[], Image.Image]) -> None:
     assert not judge(wrong()).matches(RED_CIRCLE)
+
+
+def rays(corners: int, radius: float = 1.0, turn: float = 0.0) -> list[tuple[float, float]]:
+    """Return the corners of a regular polygon around 0, the first on top."""
+    angles = [2 * math.pi * (i / corners + turn) for i in range(corners)]
+    return [(radius * math.sin(angle), -radius * math.cos(angle)) for angle in angles]
+
+
+def star(tips: int) -> list[tuple[float, float]]:
+    notches = rays(tips, 0.42, 0.5 / tips)
+    return [point for pair in zip(rays(tips), notches, strict=True) for point in pair]
+
+
+OTHER_SHAPES = {
+    "diamond": rays(4),
+    "inverted triangle": rays(3, turn=0.5),
+    "four-pointed star": star(4),
+    "six-pointed star": star(6),
+    "half circle": rays(64)[:33],
+    "corner": [(-1, -1), (-0.2, -1), (-0.2, 0.2), (1, 0.2), (1, 1), (-1, 1)],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SHAPES)
+def test_shapes_that_were_never_named_fail(name: str) -> None:
+    picture = empty()
+    corners = [(128 + 80 * x, 128 + 80 * y) for x, y in OTHER_SHAPES[name]]
+    ImageDraw.Draw(picture).polygon(corners, fill=COLOURS["red"])
+    assert judge(picture).shape == ""
 
 
 def test_two_objects_are_judged_by_the_larger() -> None:
