@@ -15,9 +15,7 @@ _MASK_SIDE = 64
 _BORDER_SHARE = 1 / 16
 _LEAST_AREA = 0.02
 _MOST_AREA = 0.6
-_MOST_DEVIATION = 0.05
-"""Mean distance of two outlines in shares of the box's side. For a circle it is an overlap of 80 %;
-an overlap would ask two and a half times as much of a star, which has more outline to its area."""
+_LEAST_OVERLAP = 0.8
 _FARTHEST_COLOUR = 80.0
 _OBJECT_CONTRAST = 0.5
 
@@ -32,8 +30,8 @@ class Verdict:
     shape: str
     colour: str
     ground: str
-    deviation: float
-    """Mean distance of the object's outline from the best-fitting shape's, in shares of its box."""
+    overlap: float
+    """Intersection over union of the object with the best-fitting shape in its box."""
 
     def has_colours_of(self, scene: Scene) -> bool:
         """Whether object and ground have the named colours."""
@@ -49,16 +47,16 @@ def judge(image: Image.Image) -> Verdict:
 
     The ground is the median of the border; the object is the largest patch that lies nearer
     to its own median colour than to the ground; its shape is the one whose outline, fitted
-    into the object's box, lies nearest to the object's own, and within 5 % of the box's side.
+    into the object's box, overlaps it best, and by at least 80 %.
     """
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     ground = np.median(_border(pixels), axis=0)
     mask = _largest_object(pixels, ground)
     share = float(mask.mean())
     if not _LEAST_AREA <= share <= _MOST_AREA:
-        return Verdict("", "", _name(ground), 1.0)
-    shape, deviation = _fit_shape(mask)
-    return Verdict(shape, _name(np.median(pixels[mask], axis=0)), _name(ground), deviation)
+        return Verdict("", "", _name(ground), 0.0)
+    shape, overlap = _fit_shape(mask)
+    return Verdict(shape, _name(np.median(pixels[mask], axis=0)), _name(ground), overlap)
 
 
 def _border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -91,26 +89,17 @@ def _fit_shape(mask: NDArray[np.bool_]) -> tuple[str, float]:
     rows, columns = np.nonzero(mask)
     box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     if not 0.6 <= box.shape[0] / box.shape[1] <= 1.6:
-        return "", 1.0
+        return "", 0.0
     seen = np.asarray(
         Image.fromarray(box).resize((_MASK_SIDE, _MASK_SIDE), Image.Resampling.BILINEAR)
     )
-    deviations = {name: _deviation(seen, template) for name, template in _TEMPLATE_MASKS.items()}
-    best = min(deviations, key=lambda name: deviations[name])
-    return (best if deviations[best] <= _MOST_DEVIATION else ""), deviations[best]
+    overlaps = {name: _overlap(seen, template) for name, template in _TEMPLATE_MASKS.items()}
+    best = max(overlaps, key=lambda name: overlaps[name])
+    return (best if overlaps[best] >= _LEAST_OVERLAP else ""), overlaps[best]
 
 
-def _deviation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Return the mean distance of the outlines, measured from the one that lies farther off."""
-    edges = [_outline(mask) for mask in (a, b)]
-    distances = [ndimage.distance_transform_edt(~edge) for edge in edges]
-    return float(max(distances[1][edges[0]].mean(), distances[0][edges[1]].mean()) / _MASK_SIDE)
-
-
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    # Padded, so that what touches the edge of the box has an outline there.
-    padded = np.pad(mask, 1)
-    return np.asarray(padded & ~ndimage.binary_erosion(padded))
+def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float((a & b).sum() / (a | b).sum())
 
 
 def _template_mask(shape: str) -> NDArray[np.bool_]:
