@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5EncoderModel, T5TokenizerFast
 
 from .recipe import TEXT, Recipe
-from .scenes import TEMPLATES, Scene
+from .scenes import PARTIAL_TEMPLATES, TEMPLATES, Scene
 
 _NEIGHBOURS = (1, 17, 2)
 """T5's buckets of the token before, the token after, and the one before the last."""
@@ -48,14 +48,16 @@ class Captioner:
         self.recipe = recipe
         self.rng = random.Random(recipe.seed + 1)
 
-    def __call__(self, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-        """Return token ids and mask, both (N, longest)."""
-        return pad_rows([self._row(scene) for scene in scenes])
+    def __call__(self, scenes: Sequence[Scene], empty: int = 0) -> tuple[Tensor, Tensor]:
+        """Return token ids and mask, both (N + empty, longest); the last rows have no words."""
+        nothing = list(self.tokenizer("")["input_ids"])
+        return pad_rows([*(self._row(scene) for scene in scenes), *[nothing] * empty])
 
     def _row(self, scene: Scene) -> list[int]:
-        if self.rng.random() < self.recipe.empty_captions:
-            return self.tokenizer("")["input_ids"]
-        row = list(self.tokenizer(scene.caption(self.rng.choice(TEMPLATES)))["input_ids"])
+        partial = self.rng.random() < self.recipe.partial_captions
+        template = self.rng.choice(PARTIAL_TEMPLATES if partial else TEMPLATES)
+        caption = scene.caption(template, self.rng.randrange(6))
+        row = list(self.tokenizer(caption)["input_ids"])
         if self.rng.random() < self.recipe.strange_words:
             for _ in range(self.rng.randint(1, 4)):
                 row.insert(self.rng.randrange(len(row)), self._strange_word())

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -21,8 +22,6 @@ from pixart_core.network.blocks import Block
 from .captions import Captioner, new_encoder
 from .recipe import NETWORK, Recipe, Stage
 from .scenes import Scene
-
-_STEPS_BETWEEN_SAVES = 300
 
 
 @dataclass(frozen=True)
@@ -77,71 +76,73 @@ def new_pair(seed: int) -> Pair:
 
 
 class Trainer:
-    """The loop over both picture sizes; its state can be saved and taken up again."""
+    """The loop over all stages; its state can be saved and taken up again."""
 
-    def __init__(self, recipe: Recipe, captioner: Captioner) -> None:
+    def __init__(self, recipe: Recipe, captioner: Captioner, device: torch.device) -> None:
         self.recipe = recipe
         self.captioner = captioner
+        self.device = device
         self.rng = random.Random(recipe.seed)
-        self.pair = new_pair(recipe.seed)
+        self.pair = new_pair(recipe.seed).to(device)
         self.average = copy.deepcopy(self.pair).eval().requires_grad_(False)
+        half = torch.autocast(device.type, torch.bfloat16)
+        for block in self.pair.transformer.blocks:
+            # The blocks alone: at t = 900 the picture is a sixtieth of the input, and what
+            # carries it from first to last layer must not be rounded to bf16.
+            block.forward = half(block.forward)
         self.optimizer = torch.optim.AdamW(
             self.pair.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
         self.alphas = DPMSolverMultistepScheduler(
             beta_start=1e-4, beta_end=0.02, beta_schedule="linear"
         ).alphas_cumprod
+        self.total = sum(stage.steps for stage in recipe.stages)
         self.step = 0
 
     def run(
-        self, pictures: Sequence[Pictures], state: Path, look: Callable[[Pair, int, int], None]
+        self,
+        small: Pictures,
+        buckets: Sequence[Pictures],
+        state: Path,
+        look: Callable[[Pair, int], None],
     ) -> Pair:
-        """Train through all stages, each on its ``pictures``, and return the averaged pair.
+        """Train through all stages and return the averaged pair.
 
-        Saves to ``state``, and shows the average to ``look`` with the step and the stage's side.
+        Saves to ``state``, and shows the average to ``look`` with the step.
         """
         if state.exists():
             self._resume(state)
-        total = sum(stage.steps for stage in self.recipe.stages)
-        bar = tqdm(range(self.step, total), initial=self.step, total=total, desc="denoiser")
+        bar = tqdm(
+            range(self.step, self.total), initial=self.step, total=self.total, desc="denoiser"
+        )
         for _ in bar:
-            place, begun = self._stage()
-            loss = self._train_on(self.recipe.stages[place], pictures[place], self.step - begun)
+            stage = self._stage()
+            if self.rng.random() < stage.bucket_share:
+                counts = [len(pictures.scenes) for pictures in buckets]
+                (pictures,) = self.rng.choices(buckets, counts)
+                loss = self._train_on(stage, pictures, self.recipe.bucket_batch)
+            else:
+                loss = self._train_on(stage, small, self.recipe.small_batch)
             self.step += 1
             bar.set_postfix(loss=f"{loss:.3f}")
-            if self.step % _STEPS_BETWEEN_SAVES == 0 or self.step == total:
+            if self.step % self.recipe.steps_between_sheets == 0 or self.step == self.total:
                 self._save(state)
-                look(self.average, self.step, self.recipe.stages[place].side)
+                look(self.average, self.step)
         return self.average
 
-    def _stage(self) -> tuple[int, int]:
-        """Return the place of the stage that the next step belongs to, and the stage's first."""
-        begun = 0
-        for place, stage in enumerate(self.recipe.stages):
-            if self.step < begun + stage.steps:
-                return place, begun
-            begun += stage.steps
-        raise ValueError(f"step {self.step} lies behind the last stage")
+    def _stage(self) -> Stage:
+        ends = accumulate(stage.steps for stage in self.recipe.stages)
+        return next(
+            stage for stage, end in zip(self.recipe.stages, ends, strict=True) if self.step < end
+        )
 
-    def _train_on(self, stage: Stage, pictures: Pictures, step: int) -> float:
-        chosen = self.rng.sample(range(len(pictures.scenes)), stage.batch)
-        latents = pictures.latents[chosen].float()
-        ids, mask = self.captioner([pictures.scenes[i] for i in chosen])
-        t = (len(self.alphas) * torch.rand(len(chosen)) ** stage.timestep_power).long()
-        alpha = self.alphas[t][:, None, None, None]
-        noise = torch.randn_like(latents)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        # In fp32: at t = 900 the picture is a sixtieth of the input, less than bf16 resolves.
-        predicted = self.pair(noisy, t, ids, mask)
-        # Divided by alpha this is the loss of the velocity; without it the steps in which text
-        # decides the picture hardly count.
-        weight = (1 / alpha).clamp(max=stage.weight_limit)
-        loss = (weight * (predicted - noise).square()).mean()
+    def _train_on(self, stage: Stage, pictures: Pictures, batch: int) -> float:
+        loss = self._loss(stage, pictures, batch)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.pair.parameters(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(stage, step)
+            group["lr"] = self._rate()
         self.optimizer.step()
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -150,9 +151,32 @@ class Trainer:
             )
         return loss.item()
 
-    def _rate(self, stage: Stage, step: int) -> float:
-        warming = min(1.0, (step + 1) / self.recipe.warm_up)
-        return stage.rate * warming * (1 + math.cos(math.pi * step / stage.steps)) / 2
+    def _loss(self, stage: Stage, pictures: Pictures, batch: int) -> Tensor:
+        empty = round(batch * self.recipe.empty_captions)
+        own = batch - empty
+        chosen = self.rng.sample(range(len(pictures.scenes)), own)
+        ids, mask = self.captioner([pictures.scenes[i] for i in chosen], empty)
+        latents = pictures.latents[chosen].float()
+        noise = torch.randn_like(latents)
+        t = (len(self.alphas) * torch.rand(own) ** stage.timestep_power).long()
+        # The last rows repeat the first ones without their captions.
+        latents, noise, t = (
+            torch.cat([part, part[:empty]]).to(self.device) for part in (latents, noise, t)
+        )
+        alpha = self.alphas.to(self.device)[t][:, None, None, None]
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        predicted = self.pair(noisy, t, ids.to(self.device), mask.to(self.device))
+        # Divided by alpha this is the loss of the velocity; without it the steps in which text
+        # decides the picture hardly count.
+        weight = (1 / alpha).clamp(max=stage.weight_limit)
+        loss = (weight * (predicted - noise).square()).mean()
+        shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
+        apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
+        return loss + self.recipe.agreement * apart * empty / batch
+
+    def _rate(self) -> float:
+        warming = min(1.0, (self.step + 1) / self.recipe.warm_up)
+        return self.recipe.rate * warming * (1 + math.cos(math.pi * self.step / self.total)) / 2
 
     def _save(self, path: Path) -> None:
         state = {
@@ -166,7 +190,7 @@ class Trainer:
         unfinished.replace(path)
 
     def _resume(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         self.step = state["step"]
         self.pair.load_state_dict(state["pair"])
         self.average.load_state_dict(state["average"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from transformers import T5Config
 
+from pixart_core.buckets import BUCKETS_256
 from pixart_core.network import NetworkConfig
 
 NETWORK = NetworkConfig(
@@ -37,20 +38,33 @@ VAE_SCALE = 0.18215
 """Factor between the host's latents and the denoiser's, the one of Stable Diffusion's VAE."""
 
 TRAINED_SIDE = 256
-"""Side in pixels of the pictures that the model is for."""
+"""Side in pixels for which the file's position grid is written."""
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures of one size, in pixels."""
+
+    width: int
+    height: int
+    count: int
+
+
+SMALL = PictureSet(128, 128, 5000)
+"""Where most is learned, because a step costs least."""
+
+BUCKETS = tuple(
+    PictureSet(width, height, 160 if width == height else 24) for width, height in BUCKETS_256
+)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the denoiser's training, with a rate that falls to zero at its end."""
+    """A part of the denoiser's training."""
 
-    side: int
-    """Side of the pictures in pixels."""
-    scenes: int
-    """How many different pictures there are."""
     steps: int
-    batch: int
-    rate: float
+    bucket_share: float
+    """Share of the steps that are taken at a size of the 256 table, the others at 128 px."""
     weight_limit: float
     """Most that an error of the noise counts for; the more, the more the noisy steps count."""
     timestep_power: float
@@ -62,24 +76,36 @@ class Recipe:
     """How long and how fast to train."""
 
     seed: int = 0
-    vae_steps: int = 1000
+    vae_steps: int = 1300
     vae_batch: int = 16
     vae_crop: int = 64
     vae_rate: float = 7e-4
-    latent_noise: float = 0.25
+    latent_noise: float = 0.3
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
-        # What the words mean, decided at high noise; cheap, because the pictures are small.
-        Stage(128, 5000, 5700, 32, 1.5e-3, weight_limit=2000, timestep_power=0.7),
-        # The same at full size.
-        Stage(TRAINED_SIDE, 1000, 1200, 12, 5e-4, weight_limit=2000, timestep_power=0.7),
+        # What the words mean, which is decided at high noise.
+        Stage(3500, bucket_share=0.0, weight_limit=2000, timestep_power=0.7),
         # Clean outlines, which are decided at low noise.
-        Stage(TRAINED_SIDE, 1000, 1000, 12, 5e-4, weight_limit=30, timestep_power=1.2),
-        Stage(TRAINED_SIDE, 1000, 1300, 12, 7e-4, weight_limit=100, timestep_power=1.0),
+        Stage(4000, bucket_share=0.0, weight_limit=60, timestep_power=1.1),
+        # Every size; some small ones remain, lest they be forgotten.
+        Stage(5500, bucket_share=0.7, weight_limit=60, timestep_power=1.0),
     )
-    warm_up: int = 100
-    """Steps in which a stage's rate rises from zero."""
+    steps_between_sheets: int = 500
+    """Steps from one sample sheet, and state to resume from, to the next."""
+    rate: float = 1.5e-3
+    warm_up: int = 200
+    """Steps in which the rate rises from zero, to fall back to it along a cosine."""
+    small_batch: int = 32
+    bucket_batch: int = 12
     ema: float = 0.999
-    empty_captions: float = 0.1
+    empty_captions: float = 0.125
+    """Share of each batch that repeats a picture, noise and all, without its caption."""
+    agreement: float = 4.0
+    """How much such a pair should agree where the picture shows through the noise: guidance
+    multiplies what separates them, and there that is nothing but error."""
+    agreement_below: int = 400
+    """The timestep from which on the picture shows."""
+    partial_captions: float = 0.15
+    """Share of captions that leave something open, a colour say."""
     strange_words: float = 0.15
     """Share of captions with words the model has no use for, so that such words do no harm."""

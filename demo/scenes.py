@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from dataclasses import dataclass
+from itertools import permutations, product
 
 from PIL import Image, ImageDraw
 
@@ -21,22 +23,50 @@ COLOURS = {
     "black": (18, 18, 18),
 }
 
+SIZES = {"small": (0.19, 0.21), "": (0.24, 0.28), "large": (0.32, 0.35)}
+"""Range of the radius for each word; no word stands for the middle."""
+
+PLACES = {"left": (0.20, 0.36), "": (0.46, 0.54), "centre": (0.48, 0.52), "right": (0.64, 0.80)}
+"""Range of the middle of the shape for each word; no word stands for about the centre."""
+
 TEMPLATES = (
-    "a {colour} {shape} on a {ground} background",
-    "a {colour} {shape} on {ground}",
-    "{colour} {shape} on a {ground} background",
-    "{colour} {shape}, {ground} background",
-    "a picture of a {colour} {shape} on a {ground} background",
-    "an image of a {colour} {shape} against a {ground} background",
-    "a {colour} {shape} in front of a {ground} background",
-    "a {shape} in {colour} on a {ground} background",
-    "the {colour} {shape} on the {ground} background",
-    "a {ground} background with a {colour} {shape}",
-    "{ground} background, {colour} {shape}",
-    "on a {ground} background there is a {colour} {shape}",
+    "a {size}{colour} {shape}{place} on a {ground} background",
+    "a {size}{colour} {shape} on a {ground} background{aside}",
+    "a {size}{colour} {shape}{place} on {ground}",
+    "{size}{colour} {shape}{place}, {ground} background",
+    "{size}{colour} {shape}, {ground} background{aside}",
+    "a picture of a {size}{colour} {shape}{place} on a {ground} background",
+    "an image of a {size}{colour} {shape} against a {ground} background{aside}",
+    "a {size}{colour} {shape}{place} in front of a {ground} background",
+    "a {size}{shape} in {colour} on a {ground} background{aside}",
+    "the {size}{colour} {shape}{place} on the {ground} background",
+    "a {ground} background with a {size}{colour} {shape}{place}",
+    "{ground} background, {size}{colour} {shape}{place}",
+    "on a {ground} background there is a {size}{colour} {shape}{place}",
 )
 
+PARTIAL_TEMPLATES = (
+    "a {size}{shape}{place} on a {ground} background",
+    "a {size}{colour} {shape}{place}",
+    "a {size}{shape}{place}",
+    "{shape}",
+    "{colour}",
+    "a {ground} background",
+)
+"""Captions that leave something open."""
+
+_PHRASES = {
+    "": ("",),
+    "left": ("on the left",),
+    "centre": ("in the centre", "in the center", "in the middle"),
+    "right": ("on the right",),
+}
+
+_ARTICLE = re.compile(r"\ba(?= [aeiou])")
+_NAMED = 0.5
+"""Share of the scenes whose size is named, and of those whose place is."""
 _OVERSAMPLING = 4
+_MARGIN = 0.02
 _STAR_INNER = 0.45
 _SQUARE_HALF_SIDE = 0.86
 _TRIANGLE_RADIUS = 1.12
@@ -44,51 +74,96 @@ _TRIANGLE_RADIUS = 1.12
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture: lengths are shares of the picture's side, x to the right, y down."""
+    """One picture; x to the right, y down."""
 
     shape: str
     colour: str
     ground: str
     x: float = 0.5
+    """Middle of the shape as a share of the picture's width."""
     y: float = 0.5
+    """Middle of the shape as a share of the picture's height."""
     radius: float = 0.3
+    """Radius of the shape as a share of the picture's shorter side."""
+    size: str = ""
+    """"small", "large", or "" where the caption does not say."""
+    place: str = ""
+    """"left", "right", "centre", or "" where the caption does not say."""
 
-    def caption(self, template: str = TEMPLATES[0]) -> str:
-        """Say what the picture shows."""
-        return template.format(shape=self.shape, colour=self.colour, ground=self.ground)
+    def caption(self, template: str = TEMPLATES[0], phrase: int = 0) -> str:
+        """Say what the picture shows, with one of the ``template`` sentences.
+
+        ``phrase`` chooses among the ways of saying where the shape is.
+        """
+        phrases = _PHRASES[self.place]
+        where = phrases[phrase % len(phrases)]
+        text = template.format(
+            shape=self.shape,
+            colour=self.colour,
+            ground=self.ground,
+            size=self.size and f"{self.size} ",
+            place=where and f" {where}",
+            aside=where and f", {where}",
+        )
+        return _ARTICLE.sub("an", text)
 
 
-def random_scene(rng: random.Random) -> Scene:
-    """Draw a scene whose shape and ground differ in colour."""
-    colour, ground = rng.sample(list(COLOURS), 2)
+Combination = tuple[str, str, str]
+"""Shape, colour of the shape, colour of the ground."""
+
+COMBINATIONS: tuple[Combination, ...] = tuple(
+    (shape, colour, ground) for shape, (colour, ground) in product(SHAPES, permutations(COLOURS, 2))
+)
+"""All 224 of them."""
+
+
+def _is_unseen(shape: str, colour: str, ground: str) -> bool:
+    names = list(COLOURS)
+    return (SHAPES.index(shape) + names.index(colour) + 3 * names.index(ground)) % 7 == 0
+
+
+UNSEEN = frozenset(combination for combination in COMBINATIONS if _is_unseen(*combination))
+"""One in seven: training leaves these out, so that they show what the model can put together."""
+
+SEEN = tuple(combination for combination in COMBINATIONS if combination not in UNSEEN)
+
+
+def random_scene(rng: random.Random, combination: Combination | None = None) -> Scene:
+    """Draw a scene of the given combination, or of any that training may see."""
+    shape, colour, ground = combination or rng.choice(SEEN)
+    size = rng.choice(("small", "large")) if rng.random() < _NAMED else ""
+    place = rng.choice(("left", "centre", "right")) if rng.random() < _NAMED else ""
     return Scene(
-        shape=rng.choice(SHAPES),
-        colour=colour,
-        ground=ground,
-        x=rng.uniform(0.44, 0.56),
-        y=rng.uniform(0.44, 0.56),
-        radius=rng.uniform(0.26, 0.36),
+        shape,
+        colour,
+        ground,
+        x=rng.uniform(*PLACES[place]),
+        y=rng.uniform(0.46, 0.54),
+        radius=rng.uniform(*SIZES[size]),
+        size=size,
+        place=place,
     )
 
 
-def draw(scene: Scene, side: int) -> Image.Image:
-    """Render a scene as an RGB picture of ``side`` pixels, edges smoothed."""
-    big = side * _OVERSAMPLING
-    image = Image.new("RGB", (big, big), COLOURS[scene.ground])
-    outline = [(x * big, y * big) for x, y in outline_of(scene)]
-    ImageDraw.Draw(image).polygon(outline, fill=COLOURS[scene.colour])
-    return image.resize((side, side), Image.Resampling.BOX)
+def draw(scene: Scene, width: int, height: int) -> Image.Image:
+    """Render a scene as an RGB picture of that many pixels, edges smoothed."""
+    large = (width * _OVERSAMPLING, height * _OVERSAMPLING)
+    image = Image.new("RGB", large, COLOURS[scene.ground])
+    ImageDraw.Draw(image).polygon(outline_of(scene, *large), fill=COLOURS[scene.colour])
+    return image.resize((width, height), Image.Resampling.BOX)
 
 
-def outline_of(scene: Scene) -> list[tuple[float, float]]:
-    """Return the corners of the shape in shares of the picture's side."""
-    return [
-        (scene.x + scene.radius * x, scene.y + scene.radius * y)
-        for x, y in _unit_outline(scene.shape)
-    ]
+def outline_of(scene: Scene, width: int, height: int) -> list[tuple[float, float]]:
+    """Return the corners of the shape in pixels, inside the picture if it fits there."""
+    radius = scene.radius * min(width, height)
+    reach = radius + _MARGIN * min(width, height)
+    x = min(max(scene.x * width, reach), width - reach)
+    y = scene.y * height
+    return [(x + radius * dx, y + radius * dy) for dx, dy in unit_outline(scene.shape)]
 
 
-def _unit_outline(shape: str) -> list[tuple[float, float]]:
+def unit_outline(shape: str) -> list[tuple[float, float]]:
+    """Return the corners of a shape of radius 1 about the origin."""
     if shape == "circle":
         return _polygon(64)
     if shape == "square":

@@ -7,6 +7,7 @@ run goes on where it was. Deterministic for a seed as far as torch is.
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 from pathlib import Path
 
@@ -16,14 +17,15 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from pixart_core.network.positions import position_grid
 
 from .captions import Captioner, load_tokenizer, pad_rows
 from .denoiser import Pair, Pictures, Trainer, sample
 from .judge import judge
-from .recipe import NETWORK, TRAINED_SIDE, Recipe, Stage
-from .scenes import Scene, random_scene
+from .recipe import BUCKETS, NETWORK, SMALL, TRAINED_SIDE, Recipe
+from .scenes import SEEN, UNSEEN, Scene, random_scene
 from .vae import encode_scenes, host_layout, restored_pictures, train_vae
 
 DENOISER, TEXT_ENCODER, VAE = (
@@ -33,7 +35,10 @@ DENOISER, TEXT_ENCODER, VAE = (
 )
 """Names of the three files, in the host's folders diffusion_models, text_encoders and vae."""
 
-_SHEET_SCENES = 24
+_SHEET_SIDES = (128, 256)
+"""Sides in pixels of the pictures on a sample sheet."""
+_SHEET_SCENES = 16
+"""How many there are of each side; a quarter shows combinations that training leaves out."""
 
 
 def main() -> None:
@@ -50,58 +55,75 @@ def main() -> None:
 
 def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None:
     """Run all stages and write the three files to ``out``."""
-    vae = _vae(recipe, work / "vae.safetensors")
-    pictures = [_pictures(recipe, vae, stage, work) for stage in recipe.stages]
-    _restored_sheet(vae, pictures[-1]).save(work / "vae.png")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    vae = _vae(recipe, work / "vae.safetensors", device)
+    small, *buckets = _pictures(recipe, vae.to(device), work / "latents.safetensors")
+    vae = vae.cpu()
+    _restored_sheet(vae, small).save(work / "vae.png")
     captioner = Captioner(load_tokenizer(tokenizer_folder), recipe)
 
-    def look(pair: Pair, step: int, side: int) -> None:
-        _sheet(pair, vae, captioner, side, step).save(work / f"step-{step:05}.png")
+    def look(pair: Pair, step: int) -> None:
+        for side in _SHEET_SIDES:
+            sheet = _sheet(copy.deepcopy(pair).cpu(), vae, captioner, side, step)
+            sheet.save(work / f"step-{step:05}-{side}.png")
 
-    pair = Trainer(recipe, captioner).run(pictures, work / "denoiser.pt", look)
-    _write(pair, vae, out)
+    pair = Trainer(recipe, captioner, device).run(small, buckets, work / "denoiser.pt", look)
+    _write(pair.cpu(), vae, out)
 
 
-def _vae(recipe: Recipe, path: Path) -> AutoencoderTiny:
+def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:
     if not path.exists():
-        save_file(train_vae(recipe).state_dict(), path)
+        save_file(train_vae(recipe, device).state_dict(), path)
     vae = AutoencoderTiny()
     vae.load_state_dict(load_file(path))
     return vae.eval()
 
 
-def _pictures(recipe: Recipe, vae: AutoencoderTiny, stage: Stage, work: Path) -> Pictures:
-    rng = random.Random(recipe.seed + stage.side)
-    scenes = [random_scene(rng) for _ in range(stage.scenes)]
-    path = work / f"latents-{stage.side}.safetensors"
+def _pictures(recipe: Recipe, vae: AutoencoderTiny, path: Path) -> list[Pictures]:
+    """Return the small pictures, then those of each bucket, encoded once and kept."""
+    rng = random.Random(recipe.seed)
+    sets = (SMALL, *BUCKETS)
+    scenes = [[random_scene(rng) for _ in range(part.count)] for part in sets]
     if not path.exists():
-        save_file({"latents": encode_scenes(vae, scenes, stage.side)}, path)
-    return Pictures(scenes, load_file(path)["latents"])
+        latents = {
+            f"{part.width}x{part.height}": encode_scenes(vae, own, part.width, part.height)
+            for part, own in zip(tqdm(sets, desc="latents"), scenes, strict=True)
+        }
+        save_file(latents, path)
+    kept = load_file(path)
+    return [
+        Pictures(own, kept[f"{part.width}x{part.height}"])
+        for part, own in zip(sets, scenes, strict=True)
+    ]
 
 
 def _sheet(
     pair: Pair, vae: AutoencoderTiny, captioner: Captioner, side: int, step: int
 ) -> Image.Image:
-    scenes = _unseen_scenes()
+    scenes = _sheet_scenes()
     rows = [captioner.tokenizer(text)["input_ids"] for text in [*(s.caption() for s in scenes), ""]]
     pictures = _images(restored_pictures(vae, sample(pair, *pad_rows(rows), side)))
-    verdicts = [judge(picture) for picture in pictures]
-    pairs = list(zip(verdicts, scenes, strict=True))
-    colours = sum(verdict.has_colours_of(scene) for verdict, scene in pairs)
-    whole = sum(verdict.matches(scene) for verdict, scene in pairs)
-    print(
-        f"\nstep {step}: colours {colours}/{len(pairs)}, shape too {whole}/{len(pairs)}", flush=True
-    )
+    pairs = [(judge(picture), scene) for picture, scene in zip(pictures, scenes, strict=True)]
+    right = {
+        "colours": sum(verdict.has_colours_of(scene) for verdict, scene in pairs),
+        "shape too": sum(verdict.matches(scene) for verdict, scene in pairs),
+        "size": sum(verdict.has_size_of(scene) for verdict, scene in pairs),
+        "place": sum(verdict.has_place_of(scene) for verdict, scene in pairs),
+    }
+    figures = ", ".join(f"{name} {count}" for name, count in right.items())
+    print(f"\nstep {step}, {side} px: of {len(pairs)} {figures}", flush=True)
     return _tile(pictures)
 
 
-def _unseen_scenes() -> list[Scene]:
-    rng = random.Random("unseen")
-    return [random_scene(rng) for _ in range(_SHEET_SCENES)]
+def _sheet_scenes() -> list[Scene]:
+    rng = random.Random("sheet")
+    unseen = rng.sample(sorted(UNSEEN), _SHEET_SCENES // 4)
+    seen = rng.sample(SEEN, _SHEET_SCENES - len(unseen))
+    return [random_scene(rng, combination) for combination in (*seen, *unseen)]
 
 
 def _restored_sheet(vae: AutoencoderTiny, pictures: Pictures) -> Image.Image:
-    latents = pictures.latents[:_SHEET_SCENES].float()
+    latents = pictures.latents[: 2 * _SHEET_SCENES].float()
     print("latents: mean", latents.mean((0, 2, 3)), "deviation", latents.std((0, 2, 3)))
     return _tile(_images(restored_pictures(vae, latents)))
 

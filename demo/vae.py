@@ -14,22 +14,25 @@ from tqdm import tqdm
 from .recipe import VAE_SCALE, Recipe
 from .scenes import Scene, draw, outline_of, random_scene
 
+_SIDES = (96, 128, 144, 192, 256)
+"""Shorter sides of the pictures that crops are taken from."""
 
-def train_vae(recipe: Recipe) -> AutoencoderTiny:
+
+def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
     """Train encoder and decoder so that latents have about zero mean and unit variance."""
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
-    vae = AutoencoderTiny().to(memory_format=torch.channels_last)
+    vae = AutoencoderTiny().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), recipe.vae_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.vae_rate, total_steps=recipe.vae_steps, pct_start=0.1
     )
     bar = tqdm(range(recipe.vae_steps), desc="vae")
     for _ in bar:
-        pixels = _crops(rng, recipe).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        pixels = _crops(rng, recipe).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
             latents = vae.encoder(pixels)
-            strength = torch.rand(len(latents), 1, 1, 1) * recipe.latent_noise
+            strength = torch.rand(len(latents), 1, 1, 1, device=device) * recipe.latent_noise
             restored = vae.decoder(latents + strength * torch.randn_like(latents))
         error = restored.float() - pixels
         loss = error.square().mean() + 0.3 * error.abs().mean() + _spread_penalty(latents.float())
@@ -39,7 +42,7 @@ def train_vae(recipe: Recipe) -> AutoencoderTiny:
         optimizer.step()
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.4f}", mse=f"{error.square().mean().item():.5f}")
-    return vae.to(memory_format=torch.contiguous_format).eval()
+    return vae.to("cpu", memory_format=torch.contiguous_format).eval()
 
 
 def _spread_penalty(latents: Tensor) -> Tensor:
@@ -52,29 +55,29 @@ def _crops(rng: random.Random, recipe: Recipe) -> Tensor:
 
 
 def _crop(rng: random.Random, recipe: Recipe) -> Tensor:
-    scene, side, crop = random_scene(rng), rng.choice((96, 128, 256)), recipe.vae_crop
-    corners = outline_of(scene)
+    scene, side, crop = random_scene(rng), rng.choice(_SIDES), recipe.vae_crop
     x, y = (
-        min(max(round(share * side + rng.uniform(-0.6, 0.6) * crop - crop / 2), 0), side - crop)
-        for share in rng.choice(corners)
+        min(max(round(corner + rng.uniform(-0.6, 0.6) * crop - crop / 2), 0), side - crop)
+        for corner in rng.choice(outline_of(scene, side, side))
     )
-    return _to_tensor(scene, side)[:, y : y + crop, x : x + crop]
+    return _to_tensor(scene, side, side)[:, y : y + crop, x : x + crop]
 
 
-def _to_tensor(scene: Scene, side: int) -> Tensor:
-    pixels = np.asarray(draw(scene, side), dtype=np.float32)
+def _to_tensor(scene: Scene, width: int, height: int) -> Tensor:
+    pixels = np.asarray(draw(scene, width, height), dtype=np.float32)
     return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)  # C H W in -1..1
 
 
 @torch.no_grad()
-def encode_scenes(vae: AutoencoderTiny, scenes: list[Scene], side: int) -> Tensor:
-    """Render and encode scenes: (N, 4, side / 8, side / 8), fp16."""
+def encode_scenes(vae: AutoencoderTiny, scenes: list[Scene], width: int, height: int) -> Tensor:
+    """Render and encode scenes: (N, 4, height / 8, width / 8), fp16."""
     encoder = vae.encoder.to(memory_format=torch.channels_last)
     batches = []
-    for start in tqdm(range(0, len(scenes), 8), desc=f"latents at {side} px"):
-        pixels = torch.stack([_to_tensor(scene, side) for scene in scenes[start : start + 8]])
-        with torch.autocast("cpu", torch.bfloat16):
-            batches.append(encoder(pixels.contiguous(memory_format=torch.channels_last)).half())
+    for start in range(0, len(scenes), 8):
+        drawn = [_to_tensor(scene, width, height) for scene in scenes[start : start + 8]]
+        pixels = torch.stack(drawn).to(vae.device, memory_format=torch.channels_last)
+        with torch.autocast(vae.device.type, torch.bfloat16):
+            batches.append(encoder(pixels).half().cpu())
     return torch.cat(batches).contiguous()
 
 

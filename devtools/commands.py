@@ -44,6 +44,11 @@ COMMANDS = {
         "measure how often the demo model draws what it is told",
         {**_CLIENT, **_PACK},
     ),
+    "parity": Command(
+        "devtools.parity",
+        "compare our transformer with diffusers', --full at the released size",
+        {"torch": "torch", **_PACK, "tqdm": "tqdm"},
+    ),
     "train": Command(
         "devtools.train",
         "train the demo model from nothing (hours)",

@@ -15,8 +15,11 @@ _NORM_EPS = 1e-6
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Scale and shift normed tokens: (B, N, C) with (B, 1, C) twice."""
-    return x * (1 + scale) + shift
+    """Scale and shift normed tokens: (B, N, C) with (B, 1, C) twice.
+
+    Not as x * (1 + scale): in bf16 the 1 would swallow most digits of the scale.
+    """
+    return torch.addcmul(x, x, scale) + shift
 
 
 class Mlp(nn.Module):
@@ -60,9 +63,9 @@ class Block(nn.Module):
         table = self.scale_shift_table.to(modulation) + modulation
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = table.chunk(6, dim=1)
         normed = modulate(self.norm1(x), shift_msa, scale_msa)
-        x = x + gate_msa * self.attn(normed, options)
+        x = torch.addcmul(x, gate_msa, self.attn(normed, options))
         x = x + self.cross_attn(x, caption, mask, options)
-        return x + gate_mlp * self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
+        return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
 
 
 class FinalLayer(nn.Module):

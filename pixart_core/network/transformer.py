@@ -77,7 +77,7 @@ class PixArtTransformer(nn.Module):
         grid = position_grid(
             rows, columns, self.config.hidden_size, self.config.position_range, x.device
         )
-        tokens = self.x_embedder(x) + grid.to(x.dtype)
+        tokens = (self.x_embedder(x) + grid).to(x.dtype)
         time = self._condition(t, size, x.dtype)
         modulation = self.t_block(time).unflatten(-1, (6, -1))  # B 6 C
         caption = self.y_embedder(context.to(x.dtype))

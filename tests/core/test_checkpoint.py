@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from devtools.reference import FAMILIES, ReferenceFamily, diffusers_transformer
 from pixart_core.checkpoint.detect import check_complete, detect
 from pixart_core.checkpoint.layouts import (
     is_diffusers,
@@ -20,8 +21,6 @@ from pixart_core.checkpoint.layouts import (
 from pixart_core.checkpoint.reading import read_tensors, shapes_of
 from pixart_core.errors import CheckpointError
 from pixart_core.network import NetworkConfig, PixArtTransformer
-
-from .tiny import FAMILIES, TinyFamily, diffusers_transformer
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -35,7 +34,7 @@ def original_shapes(family: str, grid: int | None = None, tokens: int | None = N
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_layouts_there_and_back(family: TinyFamily) -> None:
+def test_layouts_there_and_back(family: ReferenceFamily) -> None:
     tensors = diffusers_transformer(family).state_dict()
     original = to_original(tensors)
     back = to_diffusers(original)

@@ -12,23 +12,30 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from demo.judge import judge
-from demo.scenes import COLOURS, SHAPES, Scene, draw, random_scene
+from demo.scenes import COLOURS, PLACES, SHAPES, SIZES, Scene, draw, random_scene
 
 SIDE = 256
 RED_CIRCLE = Scene("circle", "red", "blue")
 
 
-@pytest.mark.parametrize("side", [128, 256])
-def test_what_is_drawn_right_passes(side: int) -> None:
+def square(scene: Scene) -> Image.Image:
+    return draw(scene, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (256, 256), (512, 128), (176, 352)])
+def test_what_is_drawn_right_passes(size: tuple[int, int]) -> None:
     rng = random.Random(0)
-    for scene in (random_scene(rng) for _ in range(100)):
-        assert judge(draw(scene, side)).matches(scene)
+    for scene in (random_scene(rng) for _ in range(150)):
+        verdict = judge(draw(scene, *size))
+        assert verdict.matches(scene)
+        assert verdict.has_size_of(scene)
+        assert verdict.has_place_of(scene)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_soft_and_noisy_pictures_pass(shape: str) -> None:
     scene = replace(RED_CIRCLE, shape=shape)
-    soft = draw(scene, SIDE).filter(ImageFilter.GaussianBlur(3))
+    soft = square(scene).filter(ImageFilter.GaussianBlur(3))
     noise = np.random.default_rng(0).normal(0, 12, (SIDE, SIDE, 3))
     noisy = np.clip(np.asarray(soft) + noise, 0, 255).astype(np.uint8)
     assert judge(Image.fromarray(noisy)).matches(scene)
@@ -36,19 +43,19 @@ def test_soft_and_noisy_pictures_pass(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "circle"])
 def test_another_shape_fails(shape: str) -> None:
-    verdict = judge(draw(replace(RED_CIRCLE, shape=shape), SIDE))
+    verdict = judge(square(replace(RED_CIRCLE, shape=shape)))
     assert verdict.has_colours_of(RED_CIRCLE)
     assert not verdict.matches(RED_CIRCLE)
 
 
 @pytest.mark.parametrize("colour", [name for name in COLOURS if name not in ("red", "blue")])
 def test_another_colour_or_ground_fails(colour: str) -> None:
-    assert not judge(draw(replace(RED_CIRCLE, colour=colour), SIDE)).has_colours_of(RED_CIRCLE)
-    assert not judge(draw(replace(RED_CIRCLE, ground=colour), SIDE)).has_colours_of(RED_CIRCLE)
+    assert not judge(square(replace(RED_CIRCLE, colour=colour))).has_colours_of(RED_CIRCLE)
+    assert not judge(square(replace(RED_CIRCLE, ground=colour))).has_colours_of(RED_CIRCLE)
 
 
 def test_swapped_colours_fail() -> None:
-    assert not judge(draw(Scene("circle", "blue", "red"), SIDE)).has_colours_of(RED_CIRCLE)
+    assert not judge(square(Scene("circle", "blue", "red"))).has_colours_of(RED_CIRCLE)
 
 
 def empty() -> Image.Image:
@@ -62,21 +69,21 @@ def noise() -> Image.Image:
 
 
 def speck() -> Image.Image:
-    return draw(replace(RED_CIRCLE, radius=0.05), SIDE)
+    return square(replace(RED_CIRCLE, radius=0.05))
 
 
 def flood() -> Image.Image:
-    return draw(replace(RED_CIRCLE, radius=0.49), SIDE)
+    return square(replace(RED_CIRCLE, radius=0.49))
 
 
 def ring() -> Image.Image:
-    picture = draw(RED_CIRCLE, SIDE)
+    picture = square(RED_CIRCLE)
     ImageDraw.Draw(picture).ellipse((70, 70, 186, 186), fill=COLOURS["blue"])
     return picture
 
 
 def half() -> Image.Image:
-    picture = draw(RED_CIRCLE, SIDE)
+    picture = square(RED_CIRCLE)
     picture.paste(COLOURS["blue"], (0, 0, SIDE, SIDE // 2))
     return picture
 
@@ -128,6 +135,46 @@ def test_shapes_that_were_never_named_fail(name: str) -> None:
 
 
 def test_two_objects_are_judged_by_the_larger() -> None:
-    picture = draw(Scene("square", "red", "blue", x=0.3, radius=0.24), SIDE)
+    picture = square(Scene("square", "red", "blue", x=0.3, radius=0.24))
     ImageDraw.Draw(picture).ellipse((190, 100, 240, 150), fill=COLOURS["red"])
     assert judge(picture).shape == "square"
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_another_size_fails(size: str) -> None:
+    wanted = replace(RED_CIRCLE, size=size)
+    for word, (low, high) in SIZES.items():
+        for radius in (low, high):
+            verdict = judge(square(replace(RED_CIRCLE, radius=radius)))
+            assert verdict.has_size_of(wanted) == (word == size)
+
+
+@pytest.mark.parametrize("place", ["left", "centre", "right"])
+@pytest.mark.parametrize("width", [128, 256, 512])
+def test_another_place_fails(place: str, width: int) -> None:
+    wanted = replace(RED_CIRCLE, place=place)
+    for word in ("left", "centre", "right"):
+        for x in PLACES[word]:
+            verdict = judge(draw(replace(RED_CIRCLE, x=x, radius=0.2), width, 256))
+            assert verdict.has_place_of(wanted) == (word == place)
+
+
+def test_without_an_object_size_and_place_fail() -> None:
+    verdict = judge(empty())
+    assert not verdict.has_size_of(replace(RED_CIRCLE, size="small"))
+    assert not verdict.has_place_of(replace(RED_CIRCLE, place="centre"))
+
+
+def test_an_outline_that_lies_off_fails() -> None:
+    """A circle eaten away at one side, so that its box is right and its outline is not."""
+    bitten = square(RED_CIRCLE)
+    ImageDraw.Draw(bitten).ellipse((130, 60, 290, 196), fill=COLOURS["blue"])
+    assert judge(bitten).has_colours_of(RED_CIRCLE)
+    assert not judge(bitten).matches(RED_CIRCLE)
+
+
+def test_colour_distance_is_that_of_both_colours() -> None:
+    assert judge(square(RED_CIRCLE)).colour_distance(RED_CIRCLE) == pytest.approx(0, abs=1)
+    pale = Image.blend(square(RED_CIRCLE), Image.new("RGB", (SIDE, SIDE), "white"), 0.25)
+    expected = sum(math.dist(COLOURS[name], (255, 255, 255)) * 0.25 for name in ("red", "blue")) / 2
+    assert judge(pale).colour_distance(RED_CIRCLE) == pytest.approx(expected, abs=2)

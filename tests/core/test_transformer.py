@@ -8,14 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from devtools import parity
+from devtools.reference import (
+    FAMILIES,
+    ReferenceFamily,
+    diffusers_transformer,
+    our_transformer,
+    relative_error,
+)
 from pixart_core.network import NetworkConfig, PixArtTransformer
-
-from .tiny import FAMILIES, TinyFamily, diffusers_transformer, our_transformer, relative_error
 
 CLOSE = 1e-5
 
 
-def inputs(family: TinyFamily, rows: int, columns: int, lengths: list[int]) -> dict[str, Tensor]:
+def inputs(
+    family: ReferenceFamily, rows: int, columns: int, lengths: list[int]
+) -> dict[str, Tensor]:
     """Return random inputs for a batch of prompts of these lengths."""
     generator = torch.Generator().manual_seed(1)
     longest, batch = max(lengths), len(lengths)
@@ -29,7 +37,7 @@ def inputs(family: TinyFamily, rows: int, columns: int, lengths: list[int]) -> d
 
 
 @torch.no_grad()
-def reference_output(reference: Any, family: TinyFamily, given: dict[str, Tensor]) -> Tensor:
+def reference_output(reference: Any, family: ReferenceFamily, given: dict[str, Tensor]) -> Tensor:
     """Run diffusers' transformer on our inputs."""
     size = given["size"].float()
     conditions = {
@@ -49,7 +57,7 @@ def reference_output(reference: Any, family: TinyFamily, given: dict[str, Tensor
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize("shape", ["square", "wide", "tall"])
-def test_equals_diffusers(family: TinyFamily, shape: str) -> None:
+def test_equals_diffusers(family: ReferenceFamily, shape: str) -> None:
     side = family.sample_size // 2
     rows, columns = {
         "square": (family.sample_size, family.sample_size) if side <= 32 else (side, side),
@@ -66,7 +74,7 @@ def test_equals_diffusers(family: TinyFamily, shape: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @torch.no_grad()
-def test_a_row_alone_equals_itself_in_a_batch(family: TinyFamily) -> None:
+def test_a_row_alone_equals_itself_in_a_batch(family: ReferenceFamily) -> None:
     model = our_transformer(diffusers_transformer(family), family)
     lengths = [5, 60, 1]
     given = inputs(family, 16, 24, lengths)
@@ -128,3 +136,8 @@ def test_a_model_with_size_conditions_needs_the_size() -> None:
 def test_hidden_size_must_hold_whole_heads() -> None:
     with pytest.raises(ValueError, match="not a multiple of the head size 72"):
         NetworkConfig(1, 100, 400, 4, 8, 2, 64, 32, False, 0)
+
+
+def test_the_parity_command_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parity.main([]) == 0
+    assert "sigma-512" in capsys.readouterr().out

@@ -15,11 +15,11 @@ from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
 from devtools.client import HostClient
 from devtools.environment import host_folder
+from devtools.reference import relative_error
 from devtools.server import HostServer
 from pixart_core.checkpoint.layouts import to_diffusers
 from pixart_core.text.t5 import detect_t5
 
-from ..core.tiny import relative_error
 from .conftest import DEMO
 from .graphs import saving_latents, text_to_image, with_stock_nodes
 

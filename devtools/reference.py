@@ -1,4 +1,4 @@
-"""Tiny models with the real classes: a diffusers transformer and ours, with the same weights."""
+"""Models of the real classes with random weights: diffusers' transformer and ours, the same."""
 
 from __future__ import annotations
 
@@ -15,8 +15,22 @@ from pixart_core.network import PixArtTransformer
 
 
 @dataclass(frozen=True)
-class TinyFamily:
-    """One released family, made small."""
+class Scale:
+    """How large a model is made."""
+
+    heads: int
+    layers: int
+    caption_channels: int
+
+
+TINY = Scale(3, 3, 64)
+FULL = Scale(16, 28, 4096)
+"""The released models' own."""
+
+
+@dataclass(frozen=True)
+class ReferenceFamily:
+    """One released family, as diffusers' config says it."""
 
     name: str
     sample_size: int
@@ -27,28 +41,30 @@ class TinyFamily:
 
 
 FAMILIES = (
-    TinyFamily("alpha-256", 32, 1, False, 120),
-    TinyFamily("alpha-512", 64, 1, False, 120),
-    TinyFamily("alpha-1024", 128, 2, True, 120),
-    TinyFamily("sigma-512", 64, 1, False, 300),
-    TinyFamily("sigma-1024", 128, 2, False, 300),
+    ReferenceFamily("alpha-256", 32, 1, False, 120),
+    ReferenceFamily("alpha-512", 64, 1, False, 120),
+    ReferenceFamily("alpha-1024", 128, 2, True, 120),
+    ReferenceFamily("sigma-512", 64, 1, False, 300),
+    ReferenceFamily("sigma-1024", 128, 2, False, 300),
 )
 
 
-def diffusers_transformer(family: TinyFamily, seed: int = 0) -> PixArtTransformer2DModel:
+def diffusers_transformer(
+    family: ReferenceFamily, scale: Scale = TINY, seed: int = 0
+) -> PixArtTransformer2DModel:
     """Return diffusers' transformer with random weights, none of them zero or one."""
     torch.manual_seed(seed)
     model = PixArtTransformer2DModel(
-        num_attention_heads=3,
+        num_attention_heads=scale.heads,
         attention_head_dim=72,
-        num_layers=3,
+        num_layers=scale.layers,
         in_channels=4,
         out_channels=8,
         sample_size=family.sample_size,
         interpolation_scale=family.interpolation_scale,
         use_additional_conditions=family.size_conditions,
-        caption_channels=64,
-        cross_attention_dim=216,
+        caption_channels=scale.caption_channels,
+        cross_attention_dim=72 * scale.heads,
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -56,12 +72,14 @@ def diffusers_transformer(family: TinyFamily, seed: int = 0) -> PixArtTransforme
     return model.eval()
 
 
-def our_transformer(reference: PixArtTransformer2DModel, family: TinyFamily) -> PixArtTransformer:
-    """Return ours with the weights of diffusers'."""
+def our_transformer(
+    reference: PixArtTransformer2DModel, family: ReferenceFamily
+) -> PixArtTransformer:
+    """Return ours with the weights of diffusers', some of them shared."""
     weights = to_original(reference.state_dict())
     info = detect(shapes_of(weights), chosen=family.name)
-    model = PixArtTransformer(info.network)
-    model.load_state_dict(weights)
+    model = PixArtTransformer(info.network, device="meta")
+    model.load_state_dict(weights, assign=True)
     return model.eval()
 
 

@@ -1,0 +1,72 @@
+"""Training of the demo model: its loop with real networks, for a few steps."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from demo.captions import Captioner, load_tokenizer
+from demo.denoiser import Pair, Pictures, Trainer
+from demo.recipe import Recipe, Stage
+from demo.scenes import random_scene
+from devtools.environment import host_folder
+
+RECIPE = Recipe(
+    stages=(
+        Stage(2, bucket_share=0.0, weight_limit=2000, timestep_power=0.7),
+        Stage(2, bucket_share=1.0, weight_limit=60, timestep_power=1.0),
+    ),
+    small_batch=4,
+    bucket_batch=3,
+    steps_between_sheets=1,
+    empty_captions=0.25,
+)
+
+
+@pytest.fixture(scope="module")
+def captioner() -> Captioner:
+    return Captioner(
+        load_tokenizer(host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"), RECIPE
+    )
+
+
+def pictures(width: int, height: int) -> Pictures:
+    rng = random.Random(0)
+    scenes = [random_scene(rng) for _ in range(6)]
+    return Pictures(scenes, torch.randn(6, 4, height // 8, width // 8).half())
+
+
+def run(captioner: Captioner, state: Path, stop_at: int = 99) -> list[int]:
+    """Train, and return the steps at which a sheet was due; stop as a kill would."""
+    seen: list[int] = []
+
+    def look(pair: Pair, step: int) -> None:
+        seen.append(step)
+        if step == stop_at:
+            raise KeyboardInterrupt
+
+    trainer = Trainer(RECIPE, captioner, torch.device("cpu"))
+    trainer.run(pictures(128, 128), [pictures(176, 352), pictures(512, 128)], state, look)
+    return seen
+
+
+def test_a_killed_run_goes_on_where_it_was(captioner: Captioner, tmp_path: Path) -> None:
+    state = tmp_path / "denoiser.pt"
+    with pytest.raises(KeyboardInterrupt):
+        run(captioner, state, stop_at=2)
+    assert torch.load(state, weights_only=True)["step"] == 2
+    assert run(captioner, state) == [3, 4]
+    assert run(captioner, state) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["denoiser.pt"]
+
+
+def test_the_empty_rows_come_last(captioner: Captioner) -> None:
+    rng = random.Random(0)
+    ids, mask = captioner([random_scene(rng) for _ in range(3)], empty=2)
+    assert len(ids) == len(mask) == 5
+    assert mask.sum(1)[-2:].tolist() == [1, 1]
+    assert ids[-2:, 0].tolist() == [1, 1]
+    assert (mask.sum(1)[:3] > 1).all()
