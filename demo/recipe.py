@@ -84,15 +84,15 @@ class Recipe:
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
-        Stage(3500, bucket_share=0.0, weight_limit=2000, timestep_power=0.7),
+        Stage(3500, bucket_share=0.0, weight_limit=1000, timestep_power=0.7),
         # Clean outlines, which are decided at low noise.
-        Stage(4000, bucket_share=0.0, weight_limit=60, timestep_power=1.1),
+        Stage(2500, bucket_share=0.0, weight_limit=60, timestep_power=1.1),
         # Every size; some small ones remain, lest they be forgotten.
-        Stage(5500, bucket_share=0.7, weight_limit=60, timestep_power=1.0),
+        Stage(3800, bucket_share=0.7, weight_limit=100, timestep_power=1.0),
     )
-    steps_between_sheets: int = 500
+    steps_between_sheets: int = 1000
     """Steps from one sample sheet, and state to resume from, to the next."""
-    rate: float = 1.5e-3
+    rate: float = 7e-4
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a cosine."""
     small_batch: int = 32

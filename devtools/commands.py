@@ -49,6 +49,16 @@ COMMANDS = {
         "compare our transformer with diffusers', --full at the released size",
         {"torch": "torch", **_PACK, "tqdm": "tqdm"},
     ),
+    "bench": Command(
+        "devtools.bench.__main__",
+        "measure time and memory: `bench load`",
+        {"torch": "torch", **_PACK, "tqdm": "tqdm"},
+    ),
+    "pages": Command(
+        "devtools.pages",
+        "write the pages of docs/ that are made from tables in the code",
+        {"torch": "torch", **_PACK},
+    ),
     "train": Command(
         "devtools.train",
         "train the demo model from nothing (hours)",

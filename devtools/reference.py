@@ -46,6 +46,11 @@ FAMILIES = (
     ReferenceFamily("alpha-1024", 128, 2, True, 120),
     ReferenceFamily("sigma-512", 64, 1, False, 300),
     ReferenceFamily("sigma-1024", 128, 2, False, 300),
+    ReferenceFamily("sigma-256", 32, 0.5, False, 300),
+    ReferenceFamily("alpha-512-ms", 64, 1, True, 120),
+    ReferenceFamily("alpha-512-dmd", 64, 1, False, 120),
+    ReferenceFamily("alpha-1024-lcm", 128, 2, True, 120),
+    ReferenceFamily("sigma-2k", 256, 4, False, 300),
 )
 
 

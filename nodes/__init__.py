@@ -8,6 +8,7 @@ from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution
 from .sampling import PixArtSampler
 from .text import PixArtTextEncode
+from .tools import PixArtModelInfo
 
 NODES: list[type[io.ComfyNode]] = [
     PixArtModelLoader,
@@ -15,6 +16,7 @@ NODES: list[type[io.ComfyNode]] = [
     PixArtTextEncode,
     PixArtResolution,
     PixArtSampler,
+    PixArtModelInfo,
 ]
 
 

@@ -6,8 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .host import files, model, text_encoder
+from ..pixart_core.network.config import KVCompression
+from .host import files, loading, text_encoder
 from .menu import CATEGORY
+
+_FROM_FILE = "from the file"
+_MOST_BLOCKS = 100
 
 
 class PixArtModelLoader(io.ComfyNode):
@@ -27,23 +31,57 @@ class PixArtModelLoader(io.ComfyNode):
                     "file",
                     options=files.model_names(),
                     display_name="File",
-                    tooltip="The model file, from the folders diffusion_models and checkpoints.",
+                    tooltip="The model, from the folders diffusion_models and checkpoints: a file, "
+                    "or a folder as diffusers keeps it.",
                 ),
                 io.Combo.Input(
                     "variant",
-                    options=model.VARIANT_CHOICES,
-                    default=model.VARIANT_CHOICES[0],
+                    options=loading.VARIANT_CHOICES,
+                    default=loading.VARIANT_CHOICES[0],
                     display_name="Variant",
                     tooltip="Which PixArt the file is. Auto reads it from the file, and says in "
                     "the log when it had to guess. A wrong one makes bad pictures, not an error.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
-                    options=list(model.WEIGHT_DTYPES),
+                    options=list(loading.WEIGHT_DTYPES),
                     default="auto",
                     display_name="Weight precision",
                     tooltip="How weights are kept in memory. Auto leaves it to ComfyUI, which "
-                    "knows the graphics card. fp32 is the most exact and takes twice the memory.",
+                    "knows the graphics card. fp32 is the most exact and takes twice the memory; "
+                    "fp8 halves it once more and coarsens the picture.",
+                ),
+                io.Combo.Input(
+                    "kv_compression",
+                    options=[_FROM_FILE, "ave", "uniform", "uniform_every"],
+                    default=_FROM_FILE,
+                    optional=True,
+                    advanced=True,
+                    display_name="KV compression",
+                    tooltip="For models trained with compressed keys and values in a way that "
+                    "leaves no trace in the file. Leave it alone for all released models.",
+                ),
+                io.Int.Input(
+                    "kv_factor",
+                    default=2,
+                    min=2,
+                    max=8,
+                    optional=True,
+                    advanced=True,
+                    display_name="KV factor",
+                    tooltip="By how much keys and values are compressed, as in the training "
+                    "configuration. It counts only with a KV compression.",
+                ),
+                io.Int.Input(
+                    "kv_first_block",
+                    default=14,
+                    min=0,
+                    max=_MOST_BLOCKS - 1,
+                    optional=True,
+                    advanced=True,
+                    display_name="First KV block",
+                    tooltip="The first block that compresses, as in the training configuration; "
+                    "all behind it do too. It counts only with a KV compression.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="MODEL")],
@@ -52,13 +90,26 @@ class PixArtModelLoader(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None = None, **kwargs: Any) -> str:
         """Change when the file is replaced."""
-        return files.fingerprint(files.MODEL_FOLDERS, file)
+        return files.model_fingerprint(file)
 
     @classmethod
-    def execute(cls, file: str, variant: str, weight_dtype: str) -> io.NodeOutput:
-        """Load the model."""
-        path = files.find(files.MODEL_FOLDERS, file)
-        return io.NodeOutput(model.load_model(path, variant, weight_dtype))
+    def execute(
+        cls,
+        file: str,
+        variant: str,
+        weight_dtype: str,
+        kv_compression: str = _FROM_FILE,
+        kv_factor: int = 2,
+        kv_first_block: int = 14,
+    ) -> io.NodeOutput:
+        """Load the model, and say under the node what it is."""
+        compression = None
+        if kv_compression != _FROM_FILE:
+            blocks = tuple(range(kv_first_block, _MOST_BLOCKS))
+            compression = KVCompression(kv_compression, kv_factor, blocks)
+        path = files.find_model(file)
+        loaded = loading.load_model(path, variant, weight_dtype, compression)
+        return io.NodeOutput(loaded.patcher, ui={"text": [loaded.text]})
 
 
 class PixArtT5Loader(io.ComfyNode):

@@ -45,3 +45,12 @@ BUCKETS_256: tuple[tuple[int, int], ...] = (
     (128, 512),
 )
 """Width and height in pixels of the table ASPECT_RATIO_256 of PixArt-alpha, widest first."""
+
+
+def buckets_of(side: int) -> tuple[tuple[int, int], ...]:
+    """Return the trained sizes of the models for ``side``: 256, 512, 1024 or 2048 pixels.
+
+    The published tables for the larger sides are that for 256, multiplied.
+    """
+    factor = side // 256
+    return tuple((width * factor, height * factor) for width, height in BUCKETS_256)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import comfy.conds
@@ -12,35 +10,16 @@ import comfy.latent_formats
 import comfy.ldm.common_dit
 import comfy.ldm.modules.attention
 import comfy.model_base
-import comfy.model_management
-import comfy.model_patcher
 import comfy.supported_models_base
-import comfy.utils
 import torch
 from torch import Tensor
 
-from ...pixart_core.checkpoint.detect import AUTO, CheckpointInfo, Ground, check_complete, detect
-from ...pixart_core.checkpoint.layouts import is_diffusers, to_original, without_prefix
-from ...pixart_core.checkpoint.reading import read_tensors, shapes_of
+from ...pixart_core.checkpoint.detect import CheckpointInfo
+from ...pixart_core.checkpoint.hints import NOTE
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
-from ...pixart_core.variants import VARIANTS, Variant
+from ...pixart_core.variants import Variant
 from .caption import CaptionCondition, fit_caption
-
-log = logging.getLogger("pixart")
-
-VARIANT_CHOICES = [AUTO, *VARIANTS]
-
-WEIGHT_DTYPES = {
-    "auto": None,
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
-
-_NOT_WEIGHTS = ("pos_embed", "pos_embed.pos_embed")
-"""Position grids that a file may hold; the network makes its own, for every size."""
-
 
 _PIXELS = 8
 """Pixels to a latent pixel."""
@@ -126,6 +105,7 @@ class PixArtModelConfig(comfy.supported_models_base.BASE):  # type: ignore[misc]
     def __init__(self, info: CheckpointInfo) -> None:
         network = info.network
         self.latent_format = _LATENT_FORMATS[info.variant.latent_scale]
+        self.variant_name = info.variant.name
         super().__init__(
             {
                 "network": network,
@@ -135,65 +115,15 @@ class PixArtModelConfig(comfy.supported_models_base.BASE):  # type: ignore[misc]
             }
         )
 
+    def process_unet_state_dict_for_saving(
+        self, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Note the variant in a file that the host saves: its tensors alone would not tell it."""
+        noted = {**state_dict, f"{NOTE}.{self.variant_name}": torch.zeros(0)}
+        return super().process_unet_state_dict_for_saving(noted)
+
 
 _LATENT_FORMATS = {0.18215: comfy.latent_formats.SD15, 0.13025: comfy.latent_formats.SDXL}
-
-
-def load_model(
-    path: Path, variant: str, weight_dtype: str, disable_dynamic: bool = False
-) -> comfy.model_patcher.ModelPatcher:
-    """Load a PixArt file as a MODEL; raise CheckpointError where it is none."""
-    tensors = without_prefix(read_tensors(path))
-    if is_diffusers(tensors):
-        tensors = to_original(tensors)
-    info = detect(shapes_of(tensors), path.name, variant)
-    tensors = {key: value for key, value in tensors.items() if key not in _NOT_WEIGHTS}
-    _log_variant(path, info)
-    patcher = _build(info, tensors, WEIGHT_DTYPES[weight_dtype], disable_dynamic)
-    patcher.cached_patcher_init = (load_model, (path, variant, weight_dtype))
-    return patcher
-
-
-def _log_variant(path: Path, info: CheckpointInfo) -> None:
-    log.info("%s is %s, by %s.", path.name, info.variant.name, info.ground)
-    if info.ground is Ground.LIKELIHOOD:
-        log.warning(
-            "%s may be any of %s, and its tensors cannot tell; it is taken for %s. If pictures "
-            "look wrong, set the variant in Load PixArt Model.",
-            path.name,
-            ", ".join(info.possible),
-            info.variant.name,
-        )
-
-
-def _build(
-    info: CheckpointInfo,
-    tensors: dict[str, Tensor],
-    dtype: torch.dtype | None,
-    disable_dynamic: bool,
-) -> comfy.model_patcher.ModelPatcher:
-    management = comfy.model_management
-    load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
-    config = PixArtModelConfig(info)
-    supported = config.supported_inference_dtypes
-    if dtype is None:
-        dtype = management.unet_dtype(
-            model_params=sum(tensor.numel() for tensor in tensors.values()),
-            supported_dtypes=supported,
-            weight_dtype=comfy.utils.weight_dtype(tensors),
-        )
-    cast = management.unet_manual_cast(dtype, load_device, supported)
-    config.set_inference_dtype(dtype, cast, device=load_device)
-    with torch.device("meta"):
-        wanted = shapes_of(PixArtTransformer(info.network).state_dict())
-    check_complete(shapes_of(tensors), wanted, "PixArt model")
-
-    model = PixArtModel(config, info.variant).eval()
-    patchers = comfy.model_patcher
-    kind = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
-    patcher = kind(model, load_device=load_device, offload_device=offload_device)
-    model.load_model_weights(tensors, "", assign=patcher.is_dynamic())
-    return patcher
 
 
 def _host_attention(

@@ -13,7 +13,7 @@ import comfy.text_encoders.pixart_t5
 import folder_paths
 import torch
 
-from ...pixart_core.checkpoint.detect import check_complete
+from ...pixart_core.checkpoint.completeness import check_complete
 from ...pixart_core.checkpoint.reading import read_tensors, shapes_of
 from ...pixart_core.text.t5 import T5Shape, detect_t5, encoder_tensors, tensor_shapes
 from ...pixart_core.text.tokens import fit_tokens

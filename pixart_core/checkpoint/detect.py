@@ -1,64 +1,35 @@
-"""What a checkpoint is, from the names and shapes of its tensors."""
+"""What a checkpoint is: from its tensors, then its configurations, then its name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
 from ..errors import CheckpointError
-from ..network.config import HEAD_SIZE, NetworkConfig
+from ..network.config import KVCompression, NetworkConfig
 from ..variants import VARIANTS, Variant
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .foreign import Shapes, check_is_pixart
+from .hints import Hints
 
 AUTO = "auto"
 """The choice that leaves the variant to detection."""
 
-_TELLTALES = (
-    ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 text encoder", "Load T5 for PixArt"),
-    (
-        "model.diffusion_model.input_blocks.0.0.weight",
-        "a Stable Diffusion checkpoint",
-        "Load Checkpoint",
-    ),
-    ("input_blocks.0.0.weight", "a Stable Diffusion model", "Load Diffusion Model"),
-    (
-        "down_blocks.0.resnets.0.norm1.weight",
-        "a Stable Diffusion UNet",
-        "Load Diffusion Model",
-    ),
-    ("attention_y_norm.weight", "a Sana model", "a loader for Sana"),
-    ("double_blocks.0.img_attn.qkv.weight", "a Flux model", "Load Diffusion Model"),
-    ("decoder.conv_in.weight", "a VAE", "Load VAE"),
-    ("taesd_decoder.1.weight", "a tiny VAE", "Load VAE"),
-)
-"""Tensors by which files of other kinds are known, and the node that takes them."""
-
-_NEEDED = {
-    "t_block.1.weight": 2,
-    "y_embedder.y_proj.fc1.weight": 2,
-    "blocks.0.cross_attn.q_linear.weight": 2,
-    "x_embedder.proj.weight": 4,
-    "final_layer.linear.weight": 2,
-    "blocks.0.mlp.fc1.weight": 2,
-}
-"""Tensors that every PixArt model has, and the number of their axes."""
-
-_FOREIGN = "attention_y_norm.weight"
-"""Sana has it beside all that PixArt has."""
-
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
+_COMPRESSED = re.compile(r"blocks\.(\d+)\.attn\.sr\.weight")
 _NULL_CAPTION = "y_embedder.y_embedding"
 _SIZE_CONDITION = "ar_embedder.mlp.0.weight"
+_QK_NORM = "blocks.0.attn.q_norm.weight"
 _SIDE_BY_GRID = {256: 256, 1024: 512, 4096: 1024, 16384: 2048}
 _BY_LIKELIHOOD = (
-    *("sigma-1024", "sigma-512", "alpha-512", "alpha-1024", "sigma-2k", "sigma-256", "alpha-256"),
+    *("sigma-1024", "alpha-1024", "sigma-512", "alpha-512", "sigma-2k", "sigma-256", "alpha-256"),
+    *("alpha-512-ms", "alpha-1024-lcm", "alpha-512-dmd"),
 )
-_FAMILY_SIGNS = {"sigma": ("sigma",), "alpha": ("alpha", "pixart-xl")}
+_FAMILY_SIGNS = {"sigma": ("sigma", "900m"), "alpha": ("alpha", "pixart-xl", "pixart-lcm")}
 """By what a file's name tells its family; the official alpha files are called PixArt-XL-2-…."""
+_USUAL = "DPM-Solver++"
+_SOLVER_SIGNS = {"LCM": "lcm", "DMD": "dmd"}
 
 
 class Ground(StrEnum):
@@ -66,6 +37,7 @@ class Ground(StrEnum):
 
     CHOICE = "your choice"
     TENSORS = "the file's tensors"
+    CONFIGURATION = "the configuration beside it"
     NAME = "the file's name"
     LIKELIHOOD = "likelihood alone"
 
@@ -80,56 +52,33 @@ class CheckpointInfo:
     possible: tuple[str, ...]
     """Variants that the tensors allow; more than one where they cannot tell."""
 
+    @property
+    def is_guess(self) -> bool:
+        """Whether nothing but likelihood spoke for the variant."""
+        return self.ground is Ground.LIKELIHOOD
 
-def detect(shapes: Shapes, name: str = "", chosen: str = AUTO) -> CheckpointInfo:
-    """Tell a PixArt checkpoint in original layout by its tensors.
 
-    Where tensors leave several variants, the file's ``name`` decides, then likelihood; a
-    ``chosen`` variant is taken if the tensors allow it. Raises CheckpointError for a file that
+def detect(
+    shapes: Shapes,
+    name: str = "",
+    chosen: str = AUTO,
+    hints: Hints | None = None,
+    compression: KVCompression | None = None,
+) -> CheckpointInfo:
+    """Tell a PixArt checkpoint by its tensors in original layout.
+
+    Where tensors leave several variants, ``hints`` decide, then the file's ``name``, then
+    likelihood; a ``chosen`` variant is taken if the tensors allow it. ``compression`` of keys and
+    values must be given where the tensors do not show it. Raises CheckpointError for a file that
     is no PixArt model, and for a choice that its tensors rule out.
     """
-    _check_is_pixart(shapes)
+    check_is_pixart(shapes)
     possible = _possible(shapes)
     if chosen != AUTO:
         variant, ground = _take_choice(chosen, possible), Ground.CHOICE
-    elif len(possible) == 1:
-        variant, ground = VARIANTS[possible[0]], Ground.TENSORS
     else:
-        variant, ground = _guess(possible, name)
-    return CheckpointInfo(_network(shapes, variant), variant, ground, possible)
-
-
-def _check_is_pixart(shapes: Shapes) -> None:
-    if _FOREIGN not in shapes and all(
-        len(shapes.get(key, ())) == axes for key, axes in _NEEDED.items()
-    ):
-        _check_heads(shapes)
-        return
-    for key, kind, node in _TELLTALES:
-        if key in shapes:
-            raise CheckpointError(
-                "This file cannot be loaded as a PixArt model",
-                found=kind,
-                expected="a PixArt transformer",
-                advice=f"Use {node} for it, or choose another file here.",
-            )
-    raise CheckpointError(
-        "This file cannot be loaded as a PixArt model",
-        found=f"{len(shapes)} tensors ({_some(shapes)})",
-        expected=f"a PixArt transformer, with tensors such as {next(iter(_NEEDED))}",
-        advice="Choose a file with a PixArt model.",
-    )
-
-
-def _check_heads(shapes: Shapes) -> None:
-    width = shapes["x_embedder.proj.weight"][0]
-    if not width or width % HEAD_SIZE:
-        raise CheckpointError(
-            "This file cannot be loaded as a PixArt model",
-            found=f"tokens {width} wide",
-            expected=f"a multiple of {HEAD_SIZE}, the size of PixArt's attention heads",
-            advice="Choose a file with a PixArt model.",
-        )
+        variant, ground = _tell(possible, hints or Hints(), name)
+    return CheckpointInfo(network_of(shapes, variant, compression), variant, ground, possible)
 
 
 def _possible(shapes: Shapes) -> tuple[str, ...]:
@@ -166,22 +115,64 @@ def _take_choice(chosen: str, possible: tuple[str, ...]) -> Variant:
     )
 
 
-def _guess(possible: tuple[str, ...], name: str) -> tuple[Variant, Ground]:
-    words = PurePath(name.replace("\\", "/")).name.lower()
-    named = [variant for variant in possible if _is_named(VARIANTS[variant], words)]
-    if len(named) == 1:
-        return VARIANTS[named[0]], Ground.NAME
-    likeliest = min(named or possible, key=_BY_LIKELIHOOD.index)
-    return VARIANTS[likeliest], Ground.LIKELIHOOD
+def _tell(possible: tuple[str, ...], hints: Hints, name: str) -> tuple[Variant, Ground]:
+    """Narrow down what the tensors allow, and name what settled it.
+
+    Distilled models, whose tensors are those of their teachers, count only where something says
+    so: their few steps would spoil any other model.
+    """
+    words = PurePath(name.replace("\\", "/")).as_posix().lower()
+    told, named = _narrowed(possible, hints), _named_in(possible, words)
+    noted = VARIANTS[hints.name].solver if hints.name else None
+    solver = (
+        noted
+        or hints.solver
+        or next((solver for solver, sign in _SOLVER_SIGNS.items() if sign in words), _USUAL)
+    )
+    if not any(VARIANTS[v].solver == solver for v in possible):
+        solver = _USUAL
+    for left, ground in (
+        (possible, Ground.TENSORS),
+        (told, Ground.CONFIGURATION),
+        (tuple(v for v in told if v in named), Ground.NAME),
+    ):
+        fitting = [v for v in left if VARIANTS[v].solver == solver]
+        if len(fitting) == 1:
+            distilled = solver != _USUAL and ground is Ground.TENSORS
+            by = Ground.CONFIGURATION if noted or hints.solver else Ground.NAME
+            return VARIANTS[fitting[0]], by if distilled else ground
+    best = [v for v in told if v in named] or told
+    fitting = [v for v in best if VARIANTS[v].solver == solver] or list(best)
+    return VARIANTS[min(fitting, key=_BY_LIKELIHOOD.index)], Ground.LIKELIHOOD
 
 
-def _is_named(variant: Variant, words: str) -> bool:
+def _narrowed(possible: tuple[str, ...], hints: Hints) -> tuple[str, ...]:
+    """Keep what agrees with the configurations; what would leave nothing is not believed."""
+    for fact in ("name", "sample_size", "family"):
+        value = getattr(hints, fact)
+        agreeing = tuple(v for v in possible if getattr(VARIANTS[v], fact) == value)
+        possible = agreeing or possible
+    return possible
+
+
+def _named_in(possible: tuple[str, ...], words: str) -> tuple[str, ...]:
     families = [family for family, signs in _FAMILY_SIGNS.items() if any(s in words for s in signs)]
-    side = "2k" if variant.sample_size == 2048 else str(variant.sample_size)
-    return side in words and (not families or families == [variant.family])
+    return tuple(
+        name
+        for name in possible
+        if _side_sign(VARIANTS[name]) in words
+        and (not families or families == [VARIANTS[name].family])
+    )
 
 
-def _network(shapes: Shapes, variant: Variant) -> NetworkConfig:
+def _side_sign(variant: Variant) -> str:
+    return "2k" if variant.sample_size == 2048 else str(variant.sample_size)
+
+
+def network_of(
+    shapes: Shapes, variant: Variant, compression: KVCompression | None = None
+) -> NetworkConfig:
+    """Read the network's shape from its tensors, and from the variant what they do not show."""
     hidden, in_channels, patch, _ = shapes["x_embedder.proj.weight"]
     return NetworkConfig(
         depth=1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key))),
@@ -194,29 +185,26 @@ def _network(shapes: Shapes, variant: Variant) -> NetworkConfig:
         position_range=variant.position_range,
         size_conditions=_SIZE_CONDITION in shapes,
         null_caption_tokens=next(iter(shapes.get(_NULL_CAPTION, ())), 0),
+        qk_norm=_QK_NORM in shapes,
+        kv_compression=_compression(shapes, compression),
     )
 
 
-def check_complete(found: Shapes, wanted: Shapes, kind: str) -> None:
-    """Raise CheckpointError unless ``found`` has just the tensors of ``wanted``, in shape too."""
-    missing = sorted(set(wanted) - set(found))
-    extra = sorted(set(found) - set(wanted))
-    wrong = sorted(k for k in set(wanted) & set(found) if found[k] != wanted[k])
-    if not (missing or extra or wrong):
-        return
-    complaints = [
-        f"{len(keys)} {kind} ({_some(keys)})"
-        for kind, keys in (("missing", missing), ("unknown", extra), ("of another shape", wrong))
-        if keys
-    ]
-    raise CheckpointError(
-        f"The {kind} is damaged or of a kind that is not supported",
-        found=f"tensors: {', '.join(complaints)}",
-        expected=f"the {len(wanted)} tensors of this {kind}",
-        advice="Download the file again, or choose another one.",
-    )
+def _compression(shapes: Shapes, chosen: KVCompression | None) -> KVCompression | None:
+    learned = _learned_compression(shapes)
+    if learned and chosen:
+        raise CheckpointError(
+            f"The file cannot be loaded with the KV compression {chosen.mode}",
+            found="tensors of a learned compression",
+            expected="no choice, for the file says it itself",
+            advice="Leave the KV compression to the file.",
+        )
+    return learned or chosen
 
 
-def _some(names: Iterable[str], most: int = 3) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
+def _learned_compression(shapes: Shapes) -> KVCompression | None:
+    layers = sorted(int(found[1]) for key in shapes if (found := _COMPRESSED.fullmatch(key)))
+    if not layers:
+        return None
+    factor = shapes[f"blocks.{layers[0]}.attn.sr.weight"][-1]
+    return KVCompression("conv", factor, tuple(layers))

@@ -7,7 +7,7 @@ tools/convert_pixart_alpha_to_diffusers.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 
 import torch
 from torch import Tensor
@@ -42,30 +42,70 @@ _BLOCK = {
 }
 """Layers of a block; several names on the right are stacked along the first axis."""
 
-_NOT_IN_DIFFUSERS = ("pos_embed", "y_embedder.y_embedding")
+_NULL_CAPTION = "y_embedder.y_embedding"
+_NOT_IN_DIFFUSERS = ("pos_embed", _NULL_CAPTION)
 
-_PREFIXES = ("model.diffusion_model.", "diffusion_model.")
-"""What the host's ModelSave and CheckpointSave put before original names."""
+Shape = tuple[int, ...]
+Plan = dict[str, tuple[str, ...]]
+"""Original name to the names of its parts."""
 
 _ORIGINAL_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
 _DIFFUSERS_BLOCK = re.compile(r"transformer_blocks\.(\d+)\.(.+)")
 
 
-def without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the transformer's tensors of a file that the host's own nodes saved, or all."""
-    for prefix in _PREFIXES:
-        if f"{prefix}t_block.1.weight" in tensors:
-            return {
-                key.removeprefix(prefix): tensor
-                for key, tensor in tensors.items()
-                if key.startswith(prefix)
-            }
-    return dict(tensors)
-
-
-def is_diffusers(keys: Mapping[str, object]) -> bool:
+def is_diffusers(keys: Container[str]) -> bool:
     """Whether these are the names of diffusers' PixArtTransformer2DModel."""
     return "adaln_single.linear.weight" in keys and "pos_embed.proj.weight" in keys
+
+
+def is_original(keys: Container[str]) -> bool:
+    """Whether these are the names of PixArt's own code."""
+    return "t_block.1.weight" in keys and "x_embedder.proj.weight" in keys
+
+
+def original_plan(keys: Collection[str]) -> Plan:
+    """Return, by original name, the names in the file of the parts to be stacked.
+
+    Unknown names, and those of unfinished stacks, stand for themselves.
+    """
+    present, plan = set(keys), dict[str, tuple[str, ...]]()
+    for key in keys:
+        target = _original_name(key)
+        parts = tuple(_diffusers_names(target)) if target else ()
+        if target == _NULL_CAPTION:
+            parts = (key,)
+        if target is not None and present.issuperset(parts):
+            plan[target] = parts
+        else:
+            plan[key] = (key,)
+    return plan
+
+
+def original_shapes(shapes: Mapping[str, Shape], plan: Plan) -> dict[str, Shape]:
+    """Return the shapes that tensors of these shapes have once they follow the plan."""
+    return {
+        target: _stacked_shape([shapes[part] for part in parts]) for target, parts in plan.items()
+    }
+
+
+def _stacked_shape(parts: list[Shape]) -> Shape:
+    """Stack along the first axis; parts that do not fit each other keep the first one's shape."""
+    if len(parts) == 1 or not all(len(part) and part[1:] == parts[0][1:] for part in parts):
+        return parts[0]
+    return (sum(part[0] for part in parts), *parts[0][1:])
+
+
+def stacked(tensors: Mapping[str, Tensor], parts: tuple[str, ...]) -> Tensor:
+    """Return one tensor of a plan; it shares memory with the file's where it is its only part."""
+    if len(parts) == 1:
+        return tensors[parts[0]]
+    return torch.cat([tensors[part] for part in parts])
+
+
+def to_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename and stack diffusers tensors; unknown names and unfinished stacks stay as they are."""
+    plan = original_plan(tensors)
+    return {target: stacked(tensors, parts) for target, parts in plan.items()}
 
 
 def to_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -76,24 +116,6 @@ def to_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         names = _diffusers_names(key)
         renamed.update(zip(names, tensor.chunk(len(names)), strict=True))
-    return renamed
-
-
-def to_original(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename and stack diffusers tensors; unknown names and unfinished stacks stay as they are."""
-    renamed: dict[str, Tensor] = {}
-    for key, tensor in tensors.items():
-        target = _original_name(key)
-        if target is None:
-            renamed[key] = tensor
-            continue
-        parts = _diffusers_names(target)
-        if all(part in tensors for part in parts):
-            if target not in renamed:
-                stack = [tensors[part] for part in parts]
-                renamed[target] = stack[0] if len(stack) == 1 else torch.cat(stack)
-        else:
-            renamed[key] = tensor
     return renamed
 
 
@@ -110,7 +132,7 @@ def _original_name(key: str) -> str | None:
     prefix, rest = (f"blocks.{block[1]}.", block[2]) if block else ("", key)
     layer, _, kind = rest.rpartition(".")
     name = (_BLOCK_BACK if block else _GLOBAL_BACK).get(layer)
-    if name is None:
+    if name is None or (not layer and kind != "scale_shift_table"):
         return None
     return prefix + (f"{name}.{kind}" if name else kind)
 
@@ -119,5 +141,6 @@ def _inverse(table: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {part: name for name, parts in table.items() for part in parts}
 
 
-_GLOBAL_BACK = _inverse(_GLOBAL)
+# Some converters kept the null caption under a name of their own.
+_GLOBAL_BACK = {**_inverse(_GLOBAL), "caption_projection": "y_embedder"}
 _BLOCK_BACK = _inverse(_BLOCK)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,43 +15,113 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .containers import tensors_in, without_prefix
+from .hints import Hints, read_hints
+from .leftovers import inert_leftovers
+from .source import SAFETENSORS, Source, find_source
 
-SAFETENSORS = (".safetensors", ".sft")
 _DOWNLOAD_AGAIN = "Download the file again and compare its size with the one at its source."
+
+Stamp = tuple[tuple[int, int], ...]
+"""Size and time of each file, by which a change is noticed."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's tensors as its files name them, prefixes taken off, and what is known of it."""
+
+    source: Source
+    tensors: dict[str, Tensor]
+    hints: Hints
+    notices: tuple[str, ...]
+    stamp: Stamp
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError if a file was replaced since the reading began."""
+        if _stamp(self.source) != self.stamp:
+            raise CheckpointError(
+                f"{self.source.name} cannot be loaded",
+                found="a file that changed while it was read",
+                expected="a file that stays as it is",
+                advice="Wait until it is written or downloaded, then run this again.",
+            )
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Open a model file, a diffusers folder, or one of its files.
+
+    Tensors are mapped, not read, where the kind of file allows. Raises CheckpointError for what is
+    missing, empty, cut off, not of its kind, or holds two of a name.
+    """
+    source = find_source(path)
+    stamp = _stamp(source)
+    tensors: dict[str, Tensor] = {}
+    for file in source.files:
+        own = read_tensors(file)
+        twice = next(iter(tensors.keys() & own.keys()), None)
+        if twice is not None:
+            raise CheckpointError(
+                f"{source.name} cannot be read",
+                found=f"the tensor {twice} in two of its files",
+                expected="each tensor once",
+                advice=_DOWNLOAD_AGAIN,
+            )
+        tensors |= own
+    unwrapped = without_prefix(tensors)
+    hints = read_hints(source, unwrapped.tensors)
+    own = {key: value for key, value in unwrapped.tensors.items() if not is_note(key)}
+    return Checkpoint(source, own, hints, unwrapped.notices, stamp)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a safetensors or ``.pth`` file, memory-mapped where possible.
+    """Read all tensors of a safetensors file or a pickle, memory-mapped where possible.
 
     A ``state_dict`` inside is unwrapped. Raises CheckpointError for a file that is missing,
     empty, cut off, or not of its kind.
     """
-    _check_readable(path)
-    if path.suffix.lower() in SAFETENSORS:
-        return _read_safetensors(path)
-    return _read_pickle(path)
+    with _sentences(path):
+        if not path.stat().st_size:
+            raise CheckpointError(
+                f"{path.name} cannot be read",
+                found="an empty file",
+                expected="a file with tensors",
+                advice=_DOWNLOAD_AGAIN,
+            )
+        if path.suffix.lower() in SAFETENSORS:
+            return _read_safetensors(path)
+        return _read_pickle(path)
 
 
-def shapes_of(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor."""
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
-def _check_readable(path: Path) -> None:
-    if not path.is_file():
+def _stamp(source: Source) -> Stamp:
+    try:
+        return tuple((s.st_size, s.st_mtime_ns) for s in map(os.stat, source.files))
+    except OSError:
+        return ()
+
+
+@contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
         raise CheckpointError(
             f"{path.name} cannot be read",
             found="no such file",
             expected=f"a file at {path}",
             advice="Put it there, or refresh the list of files and choose another one.",
-        )
-    if not path.stat().st_size:
+        ) from error
+    except OSError as error:
         raise CheckpointError(
             f"{path.name} cannot be read",
-            found="an empty file",
-            expected="a file with tensors",
-            advice=_DOWNLOAD_AGAIN,
-        )
+            found=error.strerror or str(error),
+            expected="a file that this user may read",
+            advice="Check its permissions and the disk.",
+        ) from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -67,19 +141,37 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         # Only the newer kind of file, a zip, can be mapped.
         mapped = zipfile.is_zipfile(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        if mapped:
+            _check_stored(path)
+        with inert_leftovers():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return tensors_in(content)
+    except (
+        *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError),
+        *(AttributeError, IndexError, AssertionError, OverflowError, zipfile.BadZipFile),
+    ) as error:
+        # torch's unpickler meets a damaged stream with whatever its stack machine stumbles over.
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
             f"{path.name} cannot be read",
             found=f"a file that holds more than tensors, or is damaged ({_first_line(error)})",
             expected="a PyTorch file with nothing but tensors",
             advice="Use a safetensors file of the same model.",
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict):
-        return {}
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse a zip whose parts are compressed: torch never writes one, and it may be a bomb."""
+    with zipfile.ZipFile(path) as archive:
+        packed = [part for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise CheckpointError(
+            f"{path.name} cannot be read",
+            found=f"compressed parts of {sum(part.file_size for part in packed):,} bytes",
+            expected="a PyTorch file, which is never compressed",
+            advice="Use a safetensors file of the same model.",
+        )
 
 
 def _first_line(error: Exception) -> str:

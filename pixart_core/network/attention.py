@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .config import KVCompression, NetworkConfig
+
+_NORM_EPS = 1e-5
+
 
 class Attention(Protocol):
     """Computes softmax attention; the host's own functions have this form."""
@@ -53,21 +57,55 @@ def caption_mask(mask: Tensor, image_tokens: int, dtype: torch.dtype) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Attention of every image token to every other."""
+    """Attention of every image token to every other, or to fewer where the model compresses."""
 
     def __init__(
-        self, hidden_size: int, heads: int, operations: Any, attention: Attention, **placement: Any
+        self,
+        config: NetworkConfig,
+        layer: int,
+        operations: Any,
+        attention: Attention,
+        **placement: Any,
     ) -> None:
         super().__init__()
-        self.heads = heads
+        width, compression = config.hidden_size, config.kv_compression
+        self.heads = config.heads
         self.attention = attention
-        self.qkv = operations.Linear(hidden_size, 3 * hidden_size, **placement)
-        self.proj = operations.Linear(hidden_size, hidden_size, **placement)
+        self.compression = compression if compression and layer in compression.layers else None
+        self.qkv = operations.Linear(width, 3 * width, **placement)
+        self.proj = operations.Linear(width, width, **placement)
+        if config.qk_norm:
+            self.q_norm = operations.LayerNorm(width, eps=_NORM_EPS, **placement)
+            self.k_norm = operations.LayerNorm(width, eps=_NORM_EPS, **placement)
+        if self.compression is not None and self.compression.mode == "conv":
+            factor = self.compression.factor
+            self.sr = operations.Conv2d(
+                width, width, factor, stride=factor, groups=width, **placement
+            )
+            self.norm = operations.LayerNorm(width, eps=_NORM_EPS, **placement)
 
-    def forward(self, x: Tensor, options: Mapping[str, Any]) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+    def forward(self, x: Tensor, grid: tuple[int, int], options: Mapping[str, Any]) -> Tensor:
+        """(B, N, C) -> (B, N, C); ``grid`` is the number of rows and columns of tokens."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
+        if hasattr(self, "q_norm"):
+            q, k = self.q_norm(q), self.k_norm(k)
+        if self.compression is not None:
+            k, v = (self._fewer(tokens, grid, self.compression) for tokens in (k, v))
         return self.proj(self.attention(q, k, v, self.heads, transformer_options=options))
+
+    def _fewer(self, x: Tensor, grid: tuple[int, int], compression: KVCompression) -> Tensor:
+        if compression.mode == "uniform_every":
+            return x[:, :: compression.factor]
+        picture = x.unflatten(1, grid)  # B h w C
+        if compression.mode == "conv":
+            reduced = self.sr(picture.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2)
+            return self.norm(reduced)
+        step = compression.factor
+        if compression.mode == "ave":
+            # It averages in name only: it interpolates by the nearest, which drops what is over.
+            rows, columns = (side // step * step for side in grid)
+            picture = picture[:, :rows, :columns]
+        return picture[:, ::step, ::step].flatten(1, 2)
 
 
 class CrossAttention(nn.Module):

@@ -40,12 +40,17 @@ class Block(nn.Module):
     """Self-attention and MLP under adaLN-single, with ungated cross-attention between."""
 
     def __init__(
-        self, config: NetworkConfig, operations: Any, attention: Attention, **placement: Any
+        self,
+        config: NetworkConfig,
+        layer: int,
+        operations: Any,
+        attention: Attention,
+        **placement: Any,
     ) -> None:
         super().__init__()
         width, heads = config.hidden_size, config.heads
         self.norm1 = _plain_norm(width, operations, **placement)
-        self.attn = SelfAttention(width, heads, operations, attention, **placement)
+        self.attn = SelfAttention(config, layer, operations, attention, **placement)
         self.cross_attn = CrossAttention(width, heads, operations, attention, **placement)
         self.norm2 = _plain_norm(width, operations, **placement)
         self.mlp = Mlp(width, config.mlp_size, operations, **placement)
@@ -57,13 +62,17 @@ class Block(nn.Module):
         caption: Tensor,
         modulation: Tensor,
         mask: Tensor | None,
+        grid: tuple[int, int],
         options: Mapping[str, Any],
     ) -> Tensor:
-        """(B, N, C), (B, L, C), (B, 6, C), additive (B, 1, N, L) -> (B, N, C)."""
+        """(B, N, C), (B, L, C), (B, 6, C), additive (B, 1, N, L) -> (B, N, C).
+
+        ``grid`` is the number of rows and columns of tokens.
+        """
         table = self.scale_shift_table.to(modulation) + modulation
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = table.chunk(6, dim=1)
         normed = modulate(self.norm1(x), shift_msa, scale_msa)
-        x = torch.addcmul(x, gate_msa, self.attn(normed, options))
+        x = torch.addcmul(x, gate_msa, self.attn(normed, grid, options))
         x = x + self.cross_attn(x, caption, mask, options)
         return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
 

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 HEAD_SIZE = 72
 """Channels of one attention head in every PixArt model; the number of heads follows from it."""
 
 FREQUENCY_SIZE = 256
 """Width of the sinusoid that a timestep, a height, a width or an aspect ratio becomes."""
+
+
+KVMode = Literal["conv", "ave", "uniform", "uniform_every"]
+"""How keys and values become fewer: learned, or one of each square, or one of each run."""
+
+
+@dataclass(frozen=True)
+class KVCompression:
+    """Self-attention to fewer keys and values than there are image tokens (Sigma's proposal)."""
+
+    mode: KVMode
+    factor: int
+    """By how much they become fewer along each axis ("uniform_every": in all)."""
+    layers: tuple[int, ...]
+    """The blocks that do it: 14 to 27 in Sigma's configurations."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,9 @@ class NetworkConfig:
     """Whether height, width and aspect ratio are conditions (alpha at 1024 px)."""
     null_caption_tokens: int
     """Rows of the learned null caption, 0 where the file has none."""
+    qk_norm: bool = False
+    """Whether queries and keys of the self-attention are normed."""
+    kv_compression: KVCompression | None = None
 
     def __post_init__(self) -> None:
         if self.hidden_size % HEAD_SIZE:

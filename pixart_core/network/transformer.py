@@ -51,7 +51,8 @@ class PixArtTransformer(nn.Module):
             self.csize_embedder = ScalarEmbedder(width // 3, operations, **placement)
             self.ar_embedder = ScalarEmbedder(width // 3, operations, **placement)
         self.blocks = nn.ModuleList(
-            Block(config, operations, attention, **placement) for _ in range(config.depth)
+            Block(config, layer, operations, attention, **placement)
+            for layer in range(config.depth)
         )
         self.final_layer = FinalLayer(config, operations, **placement)
 
@@ -83,7 +84,7 @@ class PixArtTransformer(nn.Module):
         caption = self.y_embedder(context.to(x.dtype))
         bias = None if mask is None else caption_mask(mask, tokens.shape[1], x.dtype)
         for block in self.blocks:
-            tokens = block(tokens, caption, modulation, bias, options or {})
+            tokens = block(tokens, caption, modulation, bias, (rows, columns), options or {})
         return self._unpatchify(self.final_layer(tokens, time), rows, columns)
 
     def _condition(self, t: Tensor, size: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -11,23 +11,23 @@ import torch
 from safetensors.torch import save_file
 
 from devtools.reference import FAMILIES, ReferenceFamily, diffusers_transformer
-from pixart_core.checkpoint.detect import check_complete, detect
-from pixart_core.checkpoint.layouts import (
-    is_diffusers,
-    to_diffusers,
-    to_original,
-    without_prefix,
-)
+from pixart_core.checkpoint.completeness import check_complete, check_finite
+from pixart_core.checkpoint.detect import detect
+from pixart_core.checkpoint.hints import Hints
+from pixart_core.checkpoint.layouts import is_diffusers, to_diffusers, to_original
 from pixart_core.checkpoint.reading import read_tensors, shapes_of
 from pixart_core.errors import CheckpointError
 from pixart_core.network import NetworkConfig, PixArtTransformer
+from pixart_core.network.config import KVCompression
+from pixart_core.variants import VARIANTS
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def original_shapes(family: str, grid: int | None = None, tokens: int | None = None) -> Shapes:
     """Return the shapes of a tiny original file of a family."""
-    config = NetworkConfig(2, 216, 864, 4, 8, 2, 64, 32, family == "alpha-1024", tokens or 0)
+    has_size = VARIANTS[family].size_conditions
+    config = NetworkConfig(2, 216, 864, 4, 8, 2, 64, 32, has_size, tokens or 0)
     with torch.device("meta"):
         shapes = shapes_of(PixArtTransformer(config).state_dict())
     return shapes | ({"pos_embed": (1, grid, 216)} if grid else {})
@@ -44,15 +44,6 @@ def test_layouts_there_and_back(family: ReferenceFamily) -> None:
     assert all(torch.equal(back[key], tensors[key]) for key in tensors)
 
 
-@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "diffusion_model."])
-def test_prefixes_of_the_host_are_taken_off(prefix: str) -> None:
-    tensors = to_original(diffusers_transformer(FAMILIES[0]).state_dict())
-    saved = {f"{prefix}{key}": tensor for key, tensor in tensors.items()}
-    assert without_prefix(saved | ({"vae.x": torch.ones(1)} if prefix else {})).keys() == (
-        tensors.keys()
-    )
-
-
 def test_unknown_names_survive_renaming() -> None:
     assert to_original({"something.else": torch.zeros(1)}).keys() == {"something.else"}
 
@@ -67,6 +58,7 @@ def test_an_unfinished_stack_is_left_as_it_is() -> None:
     [
         (256, 120, "alpha-256"),
         (1024, 120, "alpha-512"),
+        (1024, 120, "alpha-512-ms"),
         (4096, 120, "alpha-1024"),
         (256, 300, "sigma-256"),
         (1024, 300, "sigma-512"),
@@ -106,8 +98,75 @@ def test_a_choice_is_taken_unless_the_tensors_rule_it_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("family", "name", "hints", "wanted", "ground"),
+    [
+        ("sigma-512", "a", Hints("alpha", 512), "alpha-512", "the configuration beside it"),
+        ("sigma-512", "a", Hints("sigma", 512), "sigma-512", "the configuration beside it"),
+        ("sigma-512", "a", Hints("sigma", 2048), "sigma-2k", "the configuration beside it"),
+        ("sigma-512", "a-dmd", Hints("alpha", 512), "alpha-512-dmd", "the file's name"),
+        ("sigma-512", "a", Hints("alpha"), "alpha-512", "likelihood alone"),
+        ("sigma-512", "a-256", Hints("alpha"), "alpha-256", "the file's name"),
+        # A configuration that the tensors contradict is not believed.
+        ("alpha-1024", "a", Hints("sigma", 1024), "alpha-1024", "the configuration beside it"),
+        ("alpha-1024", "a", Hints(None, 512), "alpha-512-ms", "the configuration beside it"),
+        ("alpha-1024", "a", Hints(None, 1024, "LCM"), "alpha-1024-lcm",
+         "the configuration beside it"),
+        ("alpha-1024", "PixArt-LCM-XL-2-1024-MS", Hints(), "alpha-1024-lcm", "the file's name"),
+        ("sigma-1024", "merged-lcm-1024-sigma", Hints(), "sigma-1024", "the file's name"),
+        ("sigma-512", "any", Hints(name="alpha-256"), "alpha-256", "the configuration beside it"),
+        ("sigma-512", "any", Hints(name="alpha-512-dmd"), "alpha-512-dmd",
+         "the configuration beside it"),
+    ],
+)  # fmt: skip
+def test_configurations_come_before_the_name(
+    family: str, name: str, hints: Hints, wanted: str, ground: str
+) -> None:
+    info = detect(original_shapes(family), name, hints=hints)
+    assert (info.variant.name, info.ground) == (wanted, ground)
+
+
+def test_compression_is_read_from_the_tensors_or_chosen() -> None:
+    config = NetworkConfig(
+        *(3, 216, 864, 4, 8, 2, 64, 32, False, 300),
+        kv_compression=KVCompression("conv", 2, (1, 2)),
+        qk_norm=True,
+    )
+    with torch.device("meta"):
+        shapes = shapes_of(PixArtTransformer(config).state_dict())
+    network = detect(shapes).network
+    assert network.kv_compression == KVCompression("conv", 2, (1, 2))
+    assert network.qk_norm
+    chosen = KVCompression("uniform", 2, (1,))
+    assert detect(original_shapes("sigma-512"), compression=chosen).network.kv_compression == chosen
+    with pytest.raises(CheckpointError, match="a learned compression"):
+        detect(shapes, compression=chosen)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_numbers_that_are_not_finite_are_named(bad: float, dtype: torch.dtype) -> None:
+    tensor = torch.zeros(5, 7, dtype=dtype)
+    check_finite("a", tensor)
+    tensor[3, 2] = bad
+    with pytest.raises(CheckpointError, match=r"not finite in a\.weight"):
+        check_finite("a.weight", tensor)
+
+
+def test_numbers_of_one_byte_are_checked_too() -> None:
+    tensor = torch.full((4,), 448.0).to(torch.float8_e4m3fn)
+    check_finite("a", tensor)
+    with pytest.raises(CheckpointError, match="not finite"):
+        check_finite("a", torch.tensor([float("nan")]).to(torch.float8_e4m3fn))
+    check_finite("a", torch.ones(3, dtype=torch.int8))
+
+
+@pytest.mark.parametrize(
     ("key", "kind"),
     [
+        ("patchify_proj.weight", "an LTX-Video model"),
+        ("caption_norm.weight", "a Sana model"),
+        ("blocks.0.attn.qkv.lora_down.weight", "a LoRA"),
+        ("controlnet_blocks.0.after_proj.weight", "a PixArt ControlNet without its model"),
         ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 text encoder"),
         ("model.diffusion_model.input_blocks.0.0.weight", "a Stable Diffusion checkpoint"),
         ("taesd_decoder.1.weight", "a tiny VAE"),

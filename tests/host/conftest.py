@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +13,11 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from devtools.client import HostClient
-from devtools.environment import ROOT, host_folder
+from devtools.inprocess import import_pack
 from devtools.models import demo_models
 from devtools.server import HostServer
+from pixart_core.checkpoint.convert import convert
+from pixart_core.checkpoint.opening import open_model
 
 DEMO = {folder: paths[0] for folder, paths in demo_models().items()}
 
@@ -56,11 +55,28 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]
     }
 
 
+FOLDER_NAME = "Some-Pipeline"
+"""A diffusers folder with the demo model, whose name tells nothing."""
+
+
 @pytest.fixture(scope="session")
-def server(bad_models: dict[str, list[Path]]) -> Iterator[HostServer]:
-    """The server that all tests share."""
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model as a diffusers folder."""
+    folder = tmp_path_factory.mktemp("pipelines") / "elsewhere" / FOLDER_NAME
+    convert(open_model(DEMO["diffusion_models"]), folder / "transformer", "diffusers")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(bad_models: dict[str, list[Path]], pipeline: Path) -> Iterator[HostServer]:
+    """The server that all tests share; it finds some models by extra_model_paths.yaml."""
     models = {folder: [path, *bad_models.get(folder, [])] for folder, path in DEMO.items()}
-    with HostServer(models) as running:
+    models["diffusion_models"].append(pipeline)
+    extra = pipeline.parents[1] / "extra_model_paths.yaml"
+    extra.write_text(
+        f"more:\n  base_path: {pipeline.parents[1]}\n  diffusion_models: .\n", encoding="utf-8"
+    )
+    with HostServer(models, arguments=("--extra-model-paths-config", str(extra))) as running:
         yield running
 
 
@@ -73,33 +89,15 @@ def client(server: HostServer) -> HostClient:
 @pytest.fixture(scope="session")
 def pack() -> ModuleType:
     """The pack in this process, imported as the host imports it, with the real host around it."""
-    # First, because the host's own top-level module is called nodes, as our folder is.
-    sys.path.insert(0, str(host_folder()))
-    given, sys.argv = sys.argv, ["test", *([] if torch.cuda.is_available() else ["--cpu"])]
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
-    import comfy.cli_args
-
-    sys.argv = given
-    spec = importlib.util.spec_from_file_location(
-        "pixart_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    asyncio.run(module.comfy_entrypoint())
-    return module
+    return import_pack()
 
 
 @pytest.fixture(scope="session")
 def demo(pack: ModuleType) -> dict[str, Any]:
     """MODEL and CLIP of the demo model, in this process."""
-    from pixart_pack.nodes.host import model, text_encoder
+    from pixart_pack.nodes.host import loading, text_encoder
 
     return {
-        "model": model.load_model(DEMO["diffusion_models"], "auto", "fp32"),
+        "model": loading.load_model(DEMO["diffusion_models"], "auto", "fp32").patcher,
         "clip": text_encoder.load_text_encoder(DEMO["text_encoders"], "fp32", "auto"),
     }

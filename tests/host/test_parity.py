@@ -131,7 +131,7 @@ def test_the_sampler_equals_diffusers_pipeline(
 def test_a_file_in_diffusers_layout_is_the_same_model(
     pack: ModuleType, demo: dict[str, Any], tmp_path: Path
 ) -> None:
-    from pixart_pack.nodes.host.model import load_model
+    from pixart_pack.nodes.host.loading import load_model
 
     path = tmp_path / "PixArt-XL-2-256x256.safetensors"
     tensors = to_diffusers(load_file(DEMO["diffusion_models"]))

@@ -21,7 +21,11 @@ SCENES = (Scene("circle", "red", "blue"), Scene("square", "yellow", "black"))
 COMPLAINT = re.compile(r"error|warn|missing|unexpected|traceback", re.IGNORECASE).search
 
 SIGNATURES = {
-    "PixArtModelLoader": (["file", "variant", "weight_dtype"], ["MODEL"]),
+    "PixArtModelLoader": (
+        ["file", "variant", "weight_dtype", "kv_compression", "kv_factor", "kv_first_block"],
+        ["MODEL"],
+    ),
+    "PixArtModelInfo": (["file"], ["STRING"]),
     "PixArtT5Loader": (["file", "precision", "device"], ["CLIP"]),
     "PixArtTextEncode": (["clip", "text", "cleaning", "model"], ["CONDITIONING", "STRING"]),
     "PixArtResolution": (["width", "height", "batch_size"], ["LATENT", "INT", "INT"]),

@@ -1,0 +1,1 @@
+"""``python dev.py bench WHAT``: measurements, each a module with ``main(arguments)``."""

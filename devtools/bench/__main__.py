@@ -1,0 +1,22 @@
+"""Choose the measurement."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+_BENCHES = {"load": "time and memory of loading a full-size file, against ComfyUI's own loader"}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the measurement that is named first."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py bench",
+        description="Measure. " + " ".join(f"{name}: {text}." for name, text in _BENCHES.items()),
+    )
+    parser.add_argument("what", choices=tuple(_BENCHES))
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    chosen = parser.parse_args(arguments)
+    module = importlib.import_module(f"devtools.bench.{chosen.what}")
+    code: int = module.main(chosen.rest)
+    return code

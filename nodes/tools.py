@@ -1,0 +1,49 @@
+"""Nodes that look at things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..pixart_core.checkpoint.opening import open_model
+from ..pixart_core.checkpoint.report import report_on
+from .host import files
+from .menu import CATEGORY
+
+
+class PixArtModelInfo(io.ComfyNode):
+    """Says what a model file is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="PixArtModelInfo",
+            display_name="Inspect PixArt File",
+            category=CATEGORY,
+            description="Says what a PixArt file is, for which sizes it was trained, which VAE "
+            "belongs to it, and whether it is whole; without loading it.",
+            search_aliases=["pixart info", "model info", "checkpoint info"],
+            is_output_node=True,
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=files.model_names(),
+                    display_name="File",
+                    tooltip="The model, from the folders diffusion_models and checkpoints.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="text")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None = None, **kwargs: Any) -> str:
+        """Change when the file is replaced."""
+        return files.model_fingerprint(file)
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Report on the file."""
+        text = report_on(open_model(files.find_model(file))).as_text()
+        return io.NodeOutput(text, ui={"text": [text]})

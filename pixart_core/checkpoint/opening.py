@@ -1,0 +1,78 @@
+"""A PixArt model opened: what it is, and its tensors in original layout, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ..network.config import KVCompression
+from .completeness import GRIDS, Completeness, check_complete, compare, wanted_shapes
+from .detect import AUTO, CheckpointInfo, detect
+from .layouts import Plan, is_diffusers, is_original, original_plan, original_shapes, stacked
+from .reading import Checkpoint, read_checkpoint, shapes_of
+
+Layout = Literal["original", "diffusers"]
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A checkpoint that is a PixArt model; its tensors are not read yet where they are mapped."""
+
+    checkpoint: Checkpoint
+    layout: Layout
+    plan: Plan
+    info: CheckpointInfo
+
+    @property
+    def name(self) -> str:
+        """What users know the file or folder by."""
+        return self.checkpoint.source.name
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor in original layout, position grids left out."""
+        shapes = original_shapes(shapes_of(self.checkpoint.tensors), self.plan)
+        return {key: shape for key, shape in shapes.items() if key not in GRIDS}
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the tensors in original layout; what is stacked lives only as long as needed."""
+        for key, parts in self.plan.items():
+            if key not in GRIDS:
+                yield key, stacked(self.checkpoint.tensors, parts)
+
+    def completeness(self) -> Completeness:
+        """Return what is missing, unexpected or misshapen."""
+        return compare(self.shapes, wanted_shapes(self.info.network))
+
+    def check_complete(self) -> None:
+        """Raise CheckpointError unless nothing is missing, unexpected or misshapen."""
+        check_complete(self.shapes, wanted_shapes(self.info.network), "PixArt model")
+
+
+def open_model(
+    path: Path, chosen: str = AUTO, compression: KVCompression | None = None
+) -> OpenedModel:
+    """Open a model file or diffusers folder and tell what it is.
+
+    ``chosen`` names a variant, ``compression`` what the tensors cannot show. Raises
+    CheckpointError where it is no PixArt model, or the choice does not fit it.
+    """
+    checkpoint = read_checkpoint(path)
+    names = checkpoint.tensors
+    if is_diffusers(names) and is_original(names):
+        raise CheckpointError(
+            f"{checkpoint.source.name} cannot be loaded",
+            found="tensors under diffusers' names and under PixArt's own",
+            expected="one of both",
+            advice="Use the file that it was made from, or convert that one again.",
+        )
+    layout: Layout = "diffusers" if is_diffusers(names) else "original"
+    plan = original_plan(names) if layout == "diffusers" else {key: (key,) for key in names}
+    shapes = original_shapes(shapes_of(names), plan)
+    info = detect(shapes, checkpoint.source.name, chosen, checkpoint.hints, compression)
+    return OpenedModel(checkpoint, layout, plan, info)

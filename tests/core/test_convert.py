@@ -1,0 +1,267 @@
+"""Conversion and inspection from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import PixArtTransformer2DModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from devtools.environment import ROOT
+from devtools.reference import FAMILIES, ReferenceFamily, diffusers_transformer, relative_error
+from pixart_core.checkpoint.convert import convert
+from pixart_core.checkpoint.layouts import to_original
+from pixart_core.checkpoint.opening import open_model
+from pixart_core.checkpoint.report import report_on
+from pixart_core.errors import CheckpointError
+from pixart_core.network import NetworkConfig, PixArtTransformer
+from pixart_core.network.config import KVCompression
+from pixart_core.writing import WritingError, written
+
+from .test_wrappings import save_with_leftovers
+
+KEYS = (
+    *("family", "variant", "ground", "ambiguous", "depth", "hidden_size", "tokens"),
+    *("sample_size", "size_conditions", "position_range", "latent_scale", "layout", "dtype"),
+    *("missing", "unexpected"),
+)
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pixart_core", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def original_file(folder: Path, family: ReferenceFamily) -> Path:
+    """Write a tiny model in original layout under a name that tells it, and return its path."""
+    tensors = to_original(diffusers_transformer(family).state_dict())
+    tensors["y_embedder.y_embedding"] = torch.randn(family.tokens, 64)
+    path = folder / f"PixArt-{family.name}.safetensors"
+    save_file({key: value.clone() for key, value in tensors.items()}, path)
+    return path
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_there_and_back_is_bit_equal_and_diffusers_loads_it(
+    tmp_path: Path, family: ReferenceFamily
+) -> None:
+    source = original_file(tmp_path, family)
+    folder, back = tmp_path / "any name", tmp_path / "back.safetensors"
+    convert(open_model(source), folder, "diffusers")
+    assert open_model(folder).info.variant.name == family.name
+    convert(open_model(folder), back, "original")
+    assert equal(load_file(back), load_file(source))
+    again = open_model(back)
+    assert (again.info.variant.name, again.info.is_guess) == (family.name, False)
+
+    wanted = diffusers_transformer(family)
+    loaded: Any = PixArtTransformer2DModel.from_pretrained(folder)
+    assert equal(loaded.state_dict(), wanted.state_dict())
+    for key in ("sample_size", "use_additional_conditions", "num_layers", "cross_attention_dim"):
+        assert loaded.config[key] == wanted.config[key]
+    size = {"resolution": torch.tensor([[512.0, 512.0]]), "aspect_ratio": torch.ones(1, 1)}
+    given = {
+        "hidden_states": torch.randn(1, 4, 20, 28, generator=torch.manual_seed(0)),
+        "encoder_hidden_states": torch.randn(1, 7, 64, generator=torch.manual_seed(1)),
+        "timestep": torch.tensor([500]),
+        "added_cond_kwargs": size if family.size_conditions else dict.fromkeys(size),
+    }
+    with torch.no_grad():
+        assert relative_error(loaded(**given)[0], wanted(**given)[0]) <= 1e-6
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+def test_precision_is_changed(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    source = original_file(tmp_path, FAMILIES[1])
+    target = tmp_path / "small.safetensors"
+    assert (
+        command("convert", source, target, "--layout", "original", "--dtype", name).returncode == 0
+    )
+    small, wanted = load_file(target), load_file(source)
+    assert all(torch.equal(small[key], wanted[key].to(dtype)) for key in wanted)
+    assert (target.stat().st_mode & 0o777) == 0o644
+
+
+def test_diffengine_s_file_becomes_a_folder_for_diffusers(tmp_path: Path) -> None:
+    save_with_leftovers(tmp_path / "epoch_50.pth")
+    done = command(
+        *("convert", tmp_path / "epoch_50.pth", tmp_path / "published"),
+        *("--layout", "diffusers", "--variant", "alpha-512", "--dtype", "fp32"),
+    )
+    assert done.returncode == 0, done.stderr
+    loaded: Any = PixArtTransformer2DModel.from_pretrained(tmp_path / "published")
+    assert equal(loaded.state_dict(), diffusers_transformer(FAMILIES[3]).state_dict())
+    assert "100%" in done.stderr
+
+
+def test_nothing_is_replaced_without_force(tmp_path: Path) -> None:
+    source = original_file(tmp_path, FAMILIES[1])
+    target = tmp_path / "there.safetensors"
+    target.write_text("dear", encoding="utf-8")
+    refused = command("convert", source, target, "--layout", "original")
+    assert refused.returncode == 1
+    assert "was not written: found something of that name there already" in refused.stderr
+    assert target.read_text(encoding="utf-8") == "dear"
+    assert command("convert", source, target, "--layout", "original", "--force").returncode == 0
+    assert equal(load_file(target), load_file(source))
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    source = original_file(tmp_path, FAMILIES[1])
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    convert(open_model(source), target, "diffusers", force=True)
+    assert not (target / "old").exists()
+    assert open_model(target).info.variant.name == "alpha-512"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "PixArt-alpha-512.safetensors",
+        "folder",
+    ]
+
+
+def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "a.safetensors"
+
+    def fail() -> None:
+        with written(target) as draft:
+            draft.write_text("half", encoding="utf-8")
+            raise RuntimeError("the disk burns")
+
+    with pytest.raises(RuntimeError, match="the disk burns"):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    def fill() -> None:
+        with written(tmp_path / "a.safetensors"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(WritingError, match="found No space left on device"):
+        fill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom pixart_core.writing import written\n"
+        "with written(Path(sys.argv[1])) as draft:\n"
+        "    draft.write_text('half')\n    print('writing', flush=True)\n    time.sleep(60)\n"
+    )
+    target = tmp_path / "a.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(target)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+
+
+def test_what_is_broken_is_not_converted(tmp_path: Path) -> None:
+    path = original_file(tmp_path, FAMILIES[1])
+    tensors = load_file(path)
+    tensors["blocks.1.mlp.fc1.weight"][0, 0] = float("nan")
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=r"not finite in blocks\.1\.mlp\.fc1\.weight"):
+        convert(open_model(path), tmp_path / "b.safetensors", "original")
+    del tensors["blocks.1.mlp.fc1.weight"]
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match="1 missing"):
+        convert(open_model(path), tmp_path / "b.safetensors", "original")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_weights_too_large_for_halves_are_named(tmp_path: Path) -> None:
+    path = original_file(tmp_path, FAMILIES[1])
+    tensors = load_file(path)
+    tensors["t_block.1.bias"][3] = 1e6
+    save_file(tensors, path)
+    with pytest.raises(CheckpointError, match=r"not finite in t_block\.1\.bias"):
+        convert(open_model(path), tmp_path / "b.safetensors", "original", torch.float16)
+
+
+def test_what_diffusers_has_no_place_for_is_refused(tmp_path: Path) -> None:
+    network = NetworkConfig(
+        *(2, 216, 864, 4, 8, 2, 64, 32, False, 300),
+        kv_compression=KVCompression("conv", 2, (1,)),
+    )
+    path = tmp_path / "PixArt-Sigma-512-kv.safetensors"
+    save_file(PixArtTransformer(network).state_dict(), path)
+    with pytest.raises(CheckpointError, match="compressed keys and values"):
+        convert(open_model(path), tmp_path / "b", "diffusers")
+    convert(open_model(path), tmp_path / "b.safetensors", "original")
+    assert report_on(open_model(tmp_path / "b.safetensors")).kv_compression
+
+
+def test_info_says_what_a_file_is(tmp_path: Path) -> None:
+    path = original_file(tmp_path, FAMILIES[2])
+    told = command("info", path)
+    assert told.returncode == 0
+    for part in ("alpha-1024, by the file's", "sd-vae-ft-ema", "1024 × 1024", "3 blocks", "fp32"):
+        assert part in told.stdout
+    report = json.loads(command("info", path, "--json").stdout)
+    assert set(KEYS) <= report.keys()
+    assert (report["family"], report["depth"], report["tokens"]) == ("alpha", 3, 120)
+    assert (report["layout"], report["dtype"], report["missing"]) == ("original", "fp32", [])
+
+
+def test_info_of_what_is_no_model_is_a_sentence(tmp_path: Path) -> None:
+    told = command("info", tmp_path / "none.safetensors")
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("none.safetensors cannot be read: found no such file")
+    assert "Traceback" not in told.stderr
+
+
+def test_info_of_a_damaged_model_names_what_is_missing(tmp_path: Path) -> None:
+    path = original_file(tmp_path, FAMILIES[1])
+    tensors = load_file(path)
+    del tensors["blocks.1.mlp.fc1.weight"]
+    save_file({**tensors, "more": torch.ones(1)}, path)
+    told = command("info", path, "--json")
+    report = json.loads(told.stdout)
+    assert told.returncode == 1
+    assert report["missing"] == ["blocks.1.mlp.fc1.weight"]
+    assert report["unexpected"] == ["more"]
+    assert "cannot be loaded" in report["verdict"]
+
+
+def test_a_guess_is_called_one(tmp_path: Path) -> None:
+    tensors = diffusers_transformer(FAMILIES[1]).state_dict()
+    save_file(tensors, tmp_path / "model.safetensors")
+    report = report_on(open_model(tmp_path / "model.safetensors"))
+    assert report.ambiguous
+    assert "may be any of alpha-256, alpha-512" in report.verdict
+    assert len(report.possible) == 7
+    assert not report_on(open_model(tmp_path / "model.safetensors", "sigma-2k")).ambiguous
+
+
+def test_only_headers_are_read(tmp_path: Path) -> None:
+    """A file of 400 MB, nearly all of it a hole, is inspected in no time."""
+    path = tmp_path / "PixArt-Sigma-512.safetensors"
+    save_file({**to_original(diffusers_transformer(FAMILIES[3]).state_dict()),
+               "y_embedder.y_embedding": torch.zeros(300, 350_000)}, path)  # fmt: skip
+    began = time.monotonic()
+    report_on(open_model(path))
+    assert time.monotonic() - began < 1
