@@ -12,10 +12,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from .recipe import VAE_SCALE, Recipe
-from .scenes import Scene, draw, outline_of, random_scene
+from .scenes import COLOURS, Scene, draw, outline_of, random_scene
 
 _SIDES = (96, 128, 144, 192, 256)
 """Shorter sides of the pictures that crops are taken from."""
+_PATCH = 8
+"""Pixels to a latent pixel."""
 
 
 def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
@@ -35,7 +37,8 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
             strength = torch.rand(len(latents), 1, 1, 1, device=device) * recipe.latent_noise
             restored = vae.decoder(latents + strength * torch.randn_like(latents))
         error = restored.float() - pixels
-        loss = error.square().mean() + 0.3 * error.abs().mean() + _spread_penalty(latents.float())
+        shown = _colour_error(latents.float(), pixels) + _spread_penalty(latents.float())
+        loss = error.square().mean() + 0.3 * error.abs().mean() + shown
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -45,9 +48,22 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
     return vae.to("cpu", memory_format=torch.contiguous_format).eval()
 
 
+def _colour_error(latents: Tensor, pixels: Tensor) -> Tensor:
+    """Return how far the first three channels are from the mean colours of their patches.
+
+    Left to itself the encoder puts all colours on one line, and the denoiser that has to choose
+    between two of them ends at a third in between.
+    """
+    palette = torch.tensor(list(COLOURS.values()), device=pixels.device) / 127.5 - 1
+    centre, spread = palette.mean(0)[:, None, None], palette.std(0)[:, None, None]
+    means = functional.avg_pool2d(pixels, _PATCH)
+    return (latents[:, :3] - (means - centre) / spread).square().mean()
+
+
 def _spread_penalty(latents: Tensor) -> Tensor:
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    return 0.05 * (mean.square().mean() + (deviation - 1).square().mean())
+    """Return how far the fourth channel is from zero mean and unit variance."""
+    own = latents[:, 3]
+    return 0.05 * (own.mean().square() + (own.std() - 1).square())
 
 
 def _crops(rng: random.Random, recipe: Recipe) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from .containers import tensors_in, without_prefix
-from .hints import Hints, read_hints
+from .hints import Hints, is_note, read_hints
 from .leftovers import inert_leftovers
 from .source import SAFETENSORS, Source, find_source
 

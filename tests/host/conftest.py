@@ -17,6 +17,7 @@ from devtools.inprocess import import_pack
 from devtools.models import demo_models
 from devtools.server import HostServer
 from pixart_core.checkpoint.convert import convert
+from pixart_core.checkpoint.layouts import to_diffusers
 from pixart_core.checkpoint.opening import open_model
 
 DEMO = {folder: paths[0] for folder, paths in demo_models().items()}
@@ -44,6 +45,7 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]
     tensors = load_file(DEMO["diffusion_models"])
     without = {key: value for key, value in tensors.items() if not key.startswith("blocks.3.")}
     save_file(without, folder / "gap.safetensors")
+    _write_broken_copies(tensors, folder)
     (folder / "t5-as-model.safetensors").symlink_to(DEMO["text_encoders"])
     (folder / "model-as-t5.safetensors").symlink_to(DEMO["diffusion_models"])
     (folder / "truncated-t5.safetensors").write_bytes(DEMO["text_encoders"].read_bytes()[:100000])
@@ -53,6 +55,30 @@ def bad_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]
         "diffusion_models": [path for path in files if path.name not in encoders],
         "text_encoders": [path for path in files if path.name in encoders],
     }
+
+
+class Touching:
+    """An object that would make a file if it were unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def _write_broken_copies(tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Write the demo model with one thing wrong in each file."""
+    bias = tensors["blocks.5.mlp.fc2.bias"]
+    save_file({**tensors, "blocks.5.mlp.fc2.bias": bias / 0}, folder / "infinite.safetensors")
+    save_file({**tensors, "blocks.5.mlp.fc2.bias": bias[:7].clone()}, folder / "shape.safetensors")
+    both = {**tensors, **{k: v.clone() for k, v in to_diffusers(tensors).items()}}
+    save_file(both, folder / "both.safetensors")
+    save_file({"patchify_proj.weight": torch.zeros(2, 2)}, folder / "ltx.safetensors")
+    sana = {**tensors, "attention_y_norm.weight": torch.zeros(216)}
+    save_file(sana, folder / "sana.safetensors")
+    torch.save({"state_dict": tensors, "x": Touching(folder / "witness")}, folder / "bad.pth")
+    (folder / "no-transformer").mkdir()
 
 
 FOLDER_NAME = "Some-Pipeline"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from devtools.client import ExecutionFailed, HostClient, Rejected
+from pixart_core.errors import CheckpointError
 
 from .graphs import text_to_image
 
@@ -26,6 +30,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"PixArtT5Loader": {"file": "../t5-demo.safetensors"}},
         "Value not in list: file",
     ),
+    "a path that leads out": (
+        {"PixArtModelLoader": {"file": "../vae/vae-demo.safetensors"}},
+        "Value not in list: file",
+    ),
+    "an absolute path": (
+        {"PixArtModelLoader": {"file": "/etc/hostname"}},
+        "Value not in list: file",
+    ),
+    "a folder without a transformer": (
+        {"PixArtModelLoader": {"file": "no-transformer"}},
+        "Value not in list: file",
+    ),
+    "compression": ({"PixArtModelLoader": {"kv_factor": 1}}, "Value 1 smaller than min of 2"),
     "width": (
         {"PixArtResolution": {"width": 250}},
         "found a width of 250, expected a multiple of 16 from 16 to 8192. Set it to 256.",
@@ -72,6 +89,36 @@ FAILING: dict[str, tuple[dict[str, Any], str, str]] = {
         {"PixArtModelLoader": {"file": "gap.safetensors"}},
         "PixArtModelLoader",
         "missing (blocks.3.attn.proj.bias",
+    ),
+    "not finite": (
+        {"PixArtModelLoader": {"file": "infinite.safetensors"}},
+        "PixArtModelLoader",
+        "found numbers that are not finite in blocks.5.mlp.fc2.bias, expected finite numbers",
+    ),
+    "wrong shape": (
+        {"PixArtModelLoader": {"file": "shape.safetensors"}},
+        "PixArtModelLoader",
+        "1 of another shape (blocks.5.mlp.fc2.bias)",
+    ),
+    "both layouts": (
+        {"PixArtModelLoader": {"file": "both.safetensors"}},
+        "PixArtModelLoader",
+        "found tensors under diffusers' names and under PixArt's own, expected one of both",
+    ),
+    "ltx": (
+        {"PixArtModelLoader": {"file": "ltx.safetensors"}},
+        "PixArtModelLoader",
+        "found an LTX-Video model, expected a PixArt transformer",
+    ),
+    "sana": (
+        {"PixArtModelLoader": {"file": "sana.safetensors"}},
+        "PixArtModelLoader",
+        "found a Sana model, expected a PixArt transformer",
+    ),
+    "malicious": (
+        {"PixArtModelLoader": {"file": "bad.pth"}},
+        "PixArtModelLoader",
+        "found a file that holds more than tensors, or is damaged",
     ),
     "variant against the tensors": (
         {"PixArtModelLoader": {"variant": "alpha-1024"}},
@@ -156,3 +203,25 @@ def test_a_vae_is_no_model(client: HostClient) -> None:
     graph = text_to_image(PixArtSampler={"model": ["7", 0]})
     with pytest.raises(Rejected, match="Return type mismatch"):
         client.run(graph)
+
+
+def test_the_malicious_file_ran_nothing(bad_models: dict[str, list[Path]]) -> None:
+    (path,) = (path for path in bad_models["diffusion_models"] if path.name == "bad.pth")
+    assert not (path.parent / "witness").exists()
+
+
+def test_nothing_of_a_half_loaded_model_stays(
+    pack: ModuleType, bad_models: dict[str, list[Path]]
+) -> None:
+    from pixart_pack.nodes.host.loading import load_model
+    from pixart_pack.nodes.host.model import HostTransformer
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(thing) is HostTransformer for thing in gc.get_objects())
+
+    before = alive()
+    (path,) = (p for p in bad_models["diffusion_models"] if p.name == "infinite.safetensors")
+    with pytest.raises(CheckpointError):
+        load_model(path, "auto", "fp32")
+    assert alive() == before
