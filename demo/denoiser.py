@@ -125,10 +125,14 @@ class Trainer:
                 loss = self._train_on(stage, small, self.recipe.small_batch)
             self.step += 1
             bar.set_postfix(loss=f"{loss:.3f}")
-            if self.step % self.recipe.steps_between_sheets == 0 or self.step == self.total:
+            if self._is_due(self.recipe.steps_between_saves):
                 self._save(state)
+            if self._is_due(self.recipe.steps_between_sheets):
                 look(self.average, self.step)
         return self.average
+
+    def _is_due(self, interval: int) -> bool:
+        return self.step % interval == 0 or self.step == self.total
 
     def _stage(self) -> Stage:
         ends = accumulate(stage.steps for stage in self.recipe.stages)

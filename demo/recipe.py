@@ -84,14 +84,14 @@ class Recipe:
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
-        Stage(1600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
+        Stage(2600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
         # Clean outlines, which are decided at low noise.
-        Stage(1500, bucket_share=0.0, weight_limit=60, timestep_power=1.1),
+        Stage(1300, bucket_share=0.0, weight_limit=150, timestep_power=1.0),
         # Every size; some small ones remain, lest they be forgotten.
-        Stage(2200, bucket_share=0.7, weight_limit=100, timestep_power=1.0),
+        Stage(2300, bucket_share=0.7, weight_limit=100, timestep_power=1.0),
     )
     steps_between_sheets: int = 1000
-    """Steps from one sample sheet, and state to resume from, to the next."""
+    steps_between_saves: int = 250
     rate: float = 9e-4
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a cosine."""

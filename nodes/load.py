@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from comfy_api.latest import io
 
-from ..pixart_core.network.config import KVCompression
+from ..pixart_core.network.config import KVCompression, KVMode
 from .host import files, loading, text_encoder
 from .menu import CATEGORY
 
-_FROM_FILE = "from the file"
+_FROM_FILE: Literal["from the file"] = "from the file"
 _MOST_BLOCKS = 100
 
 
@@ -98,7 +98,7 @@ class PixArtModelLoader(io.ComfyNode):
         file: str,
         variant: str,
         weight_dtype: str,
-        kv_compression: str = _FROM_FILE,
+        kv_compression: KVMode | Literal["from the file"] = _FROM_FILE,
         kv_factor: int = 2,
         kv_first_block: int = 14,
     ) -> io.NodeOutput:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from ..errors import CheckpointError
 from ..network.config import KVCompression, NetworkConfig
-from ..variants import VARIANTS, Variant
+from ..variants import VARIANTS, Solver, Variant
 from .foreign import Shapes, check_is_pixart
 from .hints import Hints
 
@@ -28,8 +28,8 @@ _BY_LIKELIHOOD = (
 )
 _FAMILY_SIGNS = {"sigma": ("sigma", "900m"), "alpha": ("alpha", "pixart-xl", "pixart-lcm")}
 """By what a file's name tells its family; the official alpha files are called PixArt-XL-2-…."""
-_USUAL = "DPM-Solver++"
-_SOLVER_SIGNS = {"LCM": "lcm", "DMD": "dmd"}
+_USUAL: Solver = "DPM-Solver++"
+_SOLVER_SIGNS: dict[Solver, str] = {"LCM": "lcm", "DMD": "dmd"}
 
 
 class Ground(StrEnum):

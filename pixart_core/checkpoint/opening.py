@@ -72,7 +72,8 @@ def open_model(
             advice="Use the file that it was made from, or convert that one again.",
         )
     layout: Layout = "diffusers" if is_diffusers(names) else "original"
-    plan = original_plan(names) if layout == "diffusers" else {key: (key,) for key in names}
+    as_it_is: Plan = {key: (key,) for key in names}
+    plan = original_plan(names) if layout == "diffusers" else as_it_is
     shapes = original_shapes(shapes_of(names), plan)
     info = detect(shapes, checkpoint.source.name, chosen, checkpoint.hints, compression)
     return OpenedModel(checkpoint, layout, plan, info)

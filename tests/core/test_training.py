@@ -22,6 +22,7 @@ RECIPE = Recipe(
     small_batch=4,
     bucket_batch=3,
     steps_between_sheets=1,
+    steps_between_saves=1,
     empty_captions=0.25,
 )
 

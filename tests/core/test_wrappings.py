@@ -143,7 +143,7 @@ def write_folder(
 
 def save_shards(tensors: dict[str, Tensor], index: Path) -> None:
     halves = [dict(list(tensors.items())[::2]), dict(list(tensors.items())[1::2])]
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, half in enumerate(halves):
         name = f"diffusion_pytorch_model-{number}.safetensors"
         save_file(half, index.parent / name)
