@@ -23,7 +23,6 @@ from devtools.reference import (
 )
 from pixart_core.buckets import buckets_of
 from pixart_core.checkpoint.layouts import to_original
-from pixart_core.errors import CheckpointError
 from pixart_core.network import NetworkConfig, PixArtTransformer
 from pixart_core.network.config import KVCompression
 from pixart_core.variants import VARIANTS
@@ -41,8 +40,6 @@ def sizes_of(family: ReferenceFamily) -> list[tuple[int, int]]:
     """The trained size, three buckets and a size that is in no table, (width, height) in pixels."""
     side = family.sample_size * 8
     buckets = buckets_of(side)
-    if side == 2048:  # 16,384 tokens each: only one beside the square
-        return [(side, side), buckets[3]]
     return [(side, side), buckets[0], buckets[13], buckets[-1], (side - 16, side // 2 + 48)]
 
 
@@ -117,8 +114,8 @@ def test_the_host_s_call_equals_diffusers(
     loaded = load_model(path, family.name, "fp32")
     variant = VARIANTS[family.name]
     assert loaded.patcher.model.latent_format.scale_factor == variant.latent_scale
-    # One layout at all sizes; the others hold the same weights, which one size shows.
-    sizes = sizes_of(family) if layout == "original" else sizes_of(family)[-1:]
+    # One layout at all sizes; that the others hold the same weights one small size shows.
+    sizes = sizes_of(family) if layout == "original" else [(336, 256)]
     for width, height in sizes:
         generator = torch.manual_seed(0)
         x = torch.randn(1, 4, height // 8, width // 8, generator=generator)
@@ -183,7 +180,7 @@ def test_weights_that_are_not_finite_are_refused(pack: ModuleType, tmp_path: Pat
     tensors = to_original(diffusers_transformer(FAMILIES[3]).state_dict())
     tensors["blocks.2.mlp.fc2.bias"][5] = float("inf")
     save_file(tensors, tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match=r"not finite in blocks\.2\.mlp\.fc2\.bias"):
+    with pytest.raises(ValueError, match=r"not finite in blocks\.2\.mlp\.fc2\.bias"):
         load_model(tmp_path / "a.safetensors", "auto", "fp32")
 
 

@@ -143,9 +143,9 @@ def test_a_file_in_diffusers_layout_is_the_same_model(
         patcher.model.diffusion_model.float().state_dict()
         for patcher in (
             demo["model"],
-            load_model(path, "auto", "fp32"),
-            load_model(tmp_path / "original.pth", "auto", "fp32"),
-            load_model(tmp_path / "saved.safetensors", "alpha-256", "fp32"),
+            load_model(path, "auto", "fp32").patcher,
+            load_model(tmp_path / "original.pth", "auto", "fp32").patcher,
+            load_model(tmp_path / "saved.safetensors", "auto", "fp32").patcher,
         )
     )
     assert all(torch.equal(found[key], wanted[key]) for found in others for key in found)
