@@ -149,7 +149,7 @@ def test_a_file_in_diffusers_layout_is_the_same_model(
         )
     )
     assert all(torch.equal(found[key], wanted[key]) for found in others for key in found)
-    assert load_model(path, "auto", "fp32").model.variant.name == "alpha-256"
+    assert load_model(path, "auto", "fp32").patcher.model.variant.name == "alpha-256"
 
 
 def test_t5_equals_transformers(pack: ModuleType, demo: dict[str, Any]) -> None:
