@@ -79,20 +79,20 @@ class Recipe:
     vae_steps: int = 1000
     vae_batch: int = 16
     vae_crop: int = 64
-    vae_rate: float = 9e-4
+    vae_rate: float = 7e-4
     latent_noise: float = 0.3
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
-        Stage(2600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
+        Stage(3600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
         # Clean outlines, which are decided at low noise.
-        Stage(1300, bucket_share=0.0, weight_limit=150, timestep_power=1.0),
+        Stage(2000, bucket_share=0.0, weight_limit=150, timestep_power=1.0),
         # Every size; some small ones remain, lest they be forgotten.
-        Stage(2300, bucket_share=0.7, weight_limit=100, timestep_power=1.0),
+        Stage(3400, bucket_share=0.7, weight_limit=100, timestep_power=1.0),
     )
     steps_between_sheets: int = 1000
     steps_between_saves: int = 250
-    rate: float = 9e-4
+    rate: float = 7e-4
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a cosine."""
     small_batch: int = 32

@@ -12,6 +12,7 @@ from ..network.config import KVCompression, NetworkConfig
 from ..variants import VARIANTS, Solver, Variant
 from .foreign import Shapes, check_is_pixart
 from .hints import Hints
+from .layouts import is_diffusers, original_plan, original_shapes
 
 AUTO = "auto"
 """The choice that leaves the variant to detection."""
@@ -65,13 +66,15 @@ def detect(
     hints: Hints | None = None,
     compression: KVCompression | None = None,
 ) -> CheckpointInfo:
-    """Tell a PixArt checkpoint by its tensors in original layout.
+    """Tell a PixArt checkpoint by the names and shapes of its tensors, in either layout.
 
     Where tensors leave several variants, ``hints`` decide, then the file's ``name``, then
     likelihood; a ``chosen`` variant is taken if the tensors allow it. ``compression`` of keys and
     values must be given where the tensors do not show it. Raises CheckpointError for a file that
     is no PixArt model, and for a choice that its tensors rule out.
     """
+    if is_diffusers(shapes):
+        shapes = original_shapes(shapes, original_plan(shapes))
     check_is_pixart(shapes)
     possible = _possible(shapes)
     if chosen != AUTO:

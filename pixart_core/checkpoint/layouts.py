@@ -7,7 +7,7 @@ tools/convert_pixart_alpha_to_diffusers.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -63,7 +63,7 @@ def is_original(keys: Container[str]) -> bool:
     return "t_block.1.weight" in keys and "x_embedder.proj.weight" in keys
 
 
-def original_plan(keys: Collection[str]) -> Plan:
+def original_plan(keys: Iterable[str]) -> Plan:
     """Return, by original name, the names in the file of the parts to be stacked.
 
     Unknown names, and those of unfinished stacks, stand for themselves.

@@ -74,6 +74,5 @@ def open_model(
     layout: Layout = "diffusers" if is_diffusers(names) else "original"
     as_it_is: Plan = {key: (key,) for key in names}
     plan = original_plan(names) if layout == "diffusers" else as_it_is
-    shapes = original_shapes(shapes_of(names), plan)
-    info = detect(shapes, checkpoint.source.name, chosen, checkpoint.hints, compression)
+    info = detect(shapes_of(names), checkpoint.source.name, chosen, checkpoint.hints, compression)
     return OpenedModel(checkpoint, layout, plan, info)

@@ -53,7 +53,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Tensors are mapped, not read, where the kind of file allows. Raises CheckpointError for what is
     missing, empty, cut off, not of its kind, or holds two of a name.
     """
-    source = find_source(path)
+    with _sentences(path):
+        source = find_source(path)
     stamp = _stamp(source)
     tensors: dict[str, Tensor] = {}
     for file in source.files:

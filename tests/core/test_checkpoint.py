@@ -125,6 +125,15 @@ def test_configurations_come_before_the_name(
     assert (info.variant.name, info.ground) == (wanted, ground)
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_both_layouts_are_told_alike(family: ReferenceFamily) -> None:
+    theirs = diffusers_transformer(family).state_dict()
+    name = f"PixArt-{family.name}"
+    told = [detect(shapes_of(tensors), name) for tensors in (theirs, to_original(theirs))]
+    assert told[0] == told[1]
+    assert told[0].variant.name == family.name
+
+
 def test_compression_is_read_from_the_tensors_or_chosen() -> None:
     config = NetworkConfig(
         *(3, 216, 864, 4, 8, 2, 64, 32, False, 300),

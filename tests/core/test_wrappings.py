@@ -6,9 +6,11 @@ import json
 import os
 import pickle
 import sys
+import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -334,22 +336,38 @@ def test_malicious_pickles_run_nothing(tmp_path: Path, kind: type[Touch], place:
     assert not witness.exists()
 
 
-def test_a_file_that_may_not_be_read_gets_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file(OURS, path)
-    real = Path.stat
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
-    def denied(self: Path, **kwargs: Any) -> os.stat_result:
-        # Tests run as root here, whom no permission stops.
-        if self == path and sys._getframe(1).f_code.co_name == "read_tensors":
-            raise PermissionError(13, "Permission denied")
-        return real(self, **kwargs)
 
-    monkeypatch.setattr(Path, "stat", denied)
-    with pytest.raises(CheckpointError, match="found Permission denied"):
-        open_model(path)
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be a user without rights, where the tests run as root, whom no permission stops."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_may_not_be_read_gets_a_sentence(open_folder: Path, kind: str) -> None:
+    folder = open_folder / "closed"
+    folder.mkdir()
+    path = folder / "a.safetensors"
+    save_file(clones(OURS), path)
+    (path if kind == "file" else folder).chmod(0)
+    try:
+        with nobody(), pytest.raises(CheckpointError, match="found Permission denied"):
+            open_model(path)
+    finally:
+        folder.chmod(0o755)
 
 
 def test_weights_are_those_of_the_file(tmp_path: Path) -> None:
