@@ -81,7 +81,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     empty, cut off, or not of its kind.
     """
     with _sentences(path):
-        if not path.stat().st_size:
+        # safetensors says of a file without permission that it is not there.
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+        if is_empty:
             raise CheckpointError(
                 f"{path.name} cannot be read",
                 found="an empty file",
