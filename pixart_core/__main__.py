@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def _info(chosen: argparse.Namespace) -> int:
     report = report_on(open_model(chosen.path, chosen.variant))
     print(json.dumps(report.as_dict(), indent=1) if chosen.json else report.as_text())
-    return 0 if report.is_usable else 1
+    return 0 if report.usable else 1
 
 
 def _convert(chosen: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from .errors import PixArtError
 
 
@@ -16,21 +18,39 @@ class WritingError(PixArtError):
     """A file cannot be written."""
 
 
-@contextmanager
-def written(target: Path, force: bool = False, folder: bool = False) -> Iterator[Path]:
-    """Give a path beside ``target`` to write to, and put it in place when the block ends well.
+def check_free(target: Path, force: bool, folder: bool) -> None:
+    """Raise WritingError where something is in the way of ``target``.
 
-    A block that fails, or a process that is killed, leaves nothing under the final name, and what
-    was there before as it was. Raises WritingError where something is there and ``force`` is not
-    set, or where nothing can be written.
+    With ``force`` a file may be replaced, and a folder's own files; never one by the other.
     """
-    if target.exists() and not force:
+    if not target.exists():
+        return
+    if not force:
         raise WritingError(
             f"{target.name} was not written",
             found="something of that name there already",
             expected="a free name",
             advice="Choose another one, or give --force to replace it.",
         )
+    if target.is_dir() != folder:
+        raise WritingError(
+            f"{target.name} was not written",
+            found="a folder of that name" if target.is_dir() else "a file of that name",
+            expected="a folder" if folder else "a file",
+            advice="Choose another name.",
+        )
+
+
+@contextmanager
+def written(target: Path, force: bool = False, folder: bool = False) -> Iterator[Path]:
+    """Give a path beside ``target`` to write to, and put it in place when the block ends well.
+
+    A block that fails, or a process that is killed, leaves nothing under the final name, and what
+    was there before as it was. In a folder that is there, files of the same names are replaced,
+    each at once, and all others stay. Raises WritingError where something is in the way, or
+    nothing can be written.
+    """
+    check_free(target, force, folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -41,33 +61,35 @@ def written(target: Path, force: bool = False, folder: bool = False) -> Iterator
         if folder:
             draft.mkdir()
         yield draft
-        _put_in_place(draft, target, scratch)
-    except OSError as error:
+        _flush(draft)
+        check_free(target, force, folder)
+        _put_in_place(draft, target)
+    except (OSError, SafetensorError) as error:
         raise _failed(target, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _put_in_place(draft: Path, target: Path, scratch: Path) -> None:
-    _flush(draft)
-    if target.is_dir() or (draft.is_dir() and target.exists()):
-        # A folder cannot be replaced in one step: the old one steps aside.
-        target.rename(scratch / f"{target.name}.old")
-    draft.replace(target)
+def _put_in_place(draft: Path, target: Path) -> None:
+    if not target.is_dir():
+        draft.replace(target)
+        return
+    for file in draft.iterdir():
+        file.replace(target / file.name)
 
 
 def _flush(draft: Path) -> None:
-    for file in draft.rglob("*") if draft.is_dir() else (draft,):
+    for file in draft.iterdir() if draft.is_dir() else (draft,):
         # safetensors makes files that only their owner may read.
         file.chmod(0o644)
         with file.open("rb+") as opened:
             os.fsync(opened.fileno())
 
 
-def _failed(target: Path, error: OSError) -> WritingError:
+def _failed(target: Path, error: Exception) -> WritingError:
     return WritingError(
         f"{target.name} was not written",
-        found=error.strerror or str(error),
+        found=getattr(error, "strerror", None) or str(error),
         expected=f"room and permission to write in {target.parent}",
         advice="Free space, or choose another place.",
     )

@@ -88,9 +88,11 @@ def _model_folders() -> dict[str, Path]:
 
 
 def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if not entry.is_dir() or entry.name.startswith("."):
-            continue
+    try:
+        entries = sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
+    except OSError:  # not ours to read, as lost+found
+        return
+    for entry in entries:
         if is_model_folder(entry):
             yield entry
         elif depth > 1:

@@ -75,6 +75,9 @@ def _tell(opened: OpenedModel) -> str:
     """Log what the model is and by what that was told, and return it."""
     facts = f"{opened.name} is {opened.info.variant.name}, by {opened.info.ground}."
     log.info(facts)
+    compression = opened.info.network.kv_compression
+    if compression:
+        facts += f" Keys and values are compressed ({compression.mode}, {compression.factor})."
     notices = [*opened.checkpoint.notices, guess_notice(opened)]
     for notice in filter(None, notices):
         log.warning("%s: %s", opened.name, notice)

@@ -104,7 +104,7 @@ class PixArtModelConfig(comfy.supported_models_base.BASE):  # type: ignore[misc]
 
     def __init__(self, info: CheckpointInfo) -> None:
         network = info.network
-        self.latent_format = _LATENT_FORMATS[info.variant.latent_scale]
+        self.latent_format = _latent_format(info.variant.latent_scale, network.in_channels)
         self.variant_name = info.variant.name
         super().__init__(
             {
@@ -124,6 +124,15 @@ class PixArtModelConfig(comfy.supported_models_base.BASE):  # type: ignore[misc]
 
 
 _LATENT_FORMATS = {0.18215: comfy.latent_formats.SD15, 0.13025: comfy.latent_formats.SDXL}
+
+
+def _latent_format(scale: float, channels: int) -> type[comfy.latent_formats.LatentFormat]:
+    """Return the format with this scale; one without previews where the channels are others."""
+    known = _LATENT_FORMATS[scale]
+    if channels == known.latent_channels:
+        return known
+    facts = {"latent_channels": channels, "scale_factor": scale}
+    return type("OtherChannels", (comfy.latent_formats.LatentFormat,), facts)
 
 
 def _host_attention(

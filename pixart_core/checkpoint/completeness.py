@@ -67,8 +67,15 @@ def check_complete(found: Shapes, wanted: Shapes, kind: str) -> None:
 
 
 def check_finite(key: str, tensor: Tensor) -> None:
-    """Raise CheckpointError if a tensor holds NaN or infinity; one pass over it, and no copy."""
-    if not tensor.is_floating_point() or not tensor.numel():
+    """Raise CheckpointError if a tensor holds anything but finite real numbers; in one pass."""
+    if not tensor.is_floating_point():
+        raise CheckpointError(
+            "The weights of this file cannot be used",
+            found=f"numbers of type {str(tensor.dtype).removeprefix('torch.')} in {key}",
+            expected="weights in fp32, fp16, bf16 or fp8",
+            advice="Use a file that is not quantised.",
+        )
+    if not tensor.numel():
         return
     # Types of one byte have no reductions; their values are few, so halves hold them exactly.
     values = tensor if tensor.element_size() > 1 else tensor.to(torch.bfloat16)

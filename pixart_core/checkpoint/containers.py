@@ -58,7 +58,11 @@ def tensors_in(content: Any) -> dict[str, Tensor]:
 
 
 def _holds_names(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value)
+    """Whether tensors lie in a container, or in another one inside it."""
+    return isinstance(value, Mapping) and (
+        any(isinstance(inner, Tensor) for inner in value.values())
+        or any(isinstance(value.get(key), Mapping) for key in _WRAPPERS)
+    )
 
 
 def without_prefix(tensors: Mapping[str, Tensor]) -> Unwrapped:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..variants import Variant
-from ..writing import written
+from ..writing import check_free, written
 from .completeness import check_finite
 from .hints import NOTE
 from .layouts import to_diffusers
@@ -53,6 +53,7 @@ def convert(
         )
     if layout == "diffusers":
         _check_diffusers_has_it(model)
+    check_free(target, force, folder=not is_file)
     tensors = {
         key: _ready(key, tensor, dtype)
         for key, tensor in progress(model.tensors(), len(model.plan))
@@ -121,10 +122,18 @@ def _check_diffusers_has_it(model: OpenedModel) -> None:
 def _ready(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     check_finite(key, tensor)
     ready = tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
-    if dtype is not None:
-        # Halves hold no more than 65504.
-        check_finite(key, ready)
+    if dtype is not None and not bool(torch.isfinite(ready).all()):
+        raise CheckpointError(
+            f"The weights cannot be written as {_name_of(dtype)}",
+            found=f"numbers in {key} that are too large for it",
+            expected=f"numbers up to {torch.finfo(dtype).max:g}",
+            advice="Choose bf16 or fp32.",
+        )
     return ready.contiguous()
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return next(name for name, known in DTYPES.items() if known == dtype)
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

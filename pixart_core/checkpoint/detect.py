@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import PurePath
+from typing import Any
 
 from ..errors import CheckpointError
 from ..network.config import KVCompression, NetworkConfig
@@ -13,6 +13,7 @@ from ..variants import VARIANTS, Solver, Variant
 from .foreign import Shapes, check_is_pixart
 from .hints import Hints
 from .layouts import is_diffusers, original_plan, original_shapes
+from .signs import read_signs
 
 AUTO = "auto"
 """The choice that leaves the variant to detection."""
@@ -27,10 +28,8 @@ _BY_LIKELIHOOD = (
     *("sigma-1024", "alpha-1024", "sigma-512", "alpha-512", "sigma-2k", "sigma-256", "alpha-256"),
     *("alpha-512-ms", "alpha-1024-lcm", "alpha-512-dmd"),
 )
-_FAMILY_SIGNS = {"sigma": ("sigma", "900m"), "alpha": ("alpha", "pixart-xl", "pixart-lcm")}
-"""By what a file's name tells its family; the official alpha files are called PixArt-XL-2-…."""
 _USUAL: Solver = "DPM-Solver++"
-_SOLVER_SIGNS: dict[Solver, str] = {"LCM": "lcm", "DMD": "dmd"}
+_MOST_BLOCKS = 200
 
 
 class Ground(StrEnum):
@@ -124,52 +123,37 @@ def _tell(possible: tuple[str, ...], hints: Hints, name: str) -> tuple[Variant, 
     Distilled models, whose tensors are those of their teachers, count only where something says
     so: their few steps would spoil any other model.
     """
-    words = PurePath(name.replace("\\", "/")).as_posix().lower()
-    told, named = _narrowed(possible, hints), _named_in(possible, words)
-    noted = VARIANTS[hints.name].solver if hints.name else None
-    solver = (
-        noted
-        or hints.solver
-        or next((solver for solver, sign in _SOLVER_SIGNS.items() if sign in words), _USUAL)
-    )
-    if not any(VARIANTS[v].solver == solver for v in possible):
-        solver = _USUAL
-    for left, ground in (
-        (possible, Ground.TENSORS),
-        (told, Ground.CONFIGURATION),
-        (tuple(v for v in told if v in named), Ground.NAME),
+    signs = read_signs(name)
+    if not hints.is_family_sure and signs.family not in (None, hints.family):
+        hints = replace(hints, family=None)
+    told = _narrowed(possible, name=hints.name, sample_size=hints.sample_size, family=hints.family)
+    named = _narrowed(told, family=signs.family, sample_size=signs.side)
+    noted = VARIANTS[hints.name].solver if hints.name else hints.solver
+    for left, solver, ground in (
+        (possible, _USUAL, Ground.TENSORS),
+        (told, noted or _USUAL, Ground.CONFIGURATION),
+        (named, noted or signs.solver or _USUAL, Ground.NAME),
     ):
-        fitting = [v for v in left if VARIANTS[v].solver == solver]
-        if len(fitting) == 1:
-            distilled = solver != _USUAL and ground is Ground.TENSORS
-            by = Ground.CONFIGURATION if noted or hints.solver else Ground.NAME
-            return VARIANTS[fitting[0]], by if distilled else ground
-    best = [v for v in told if v in named] or told
-    fitting = [v for v in best if VARIANTS[v].solver == solver] or list(best)
-    return VARIANTS[min(fitting, key=_BY_LIKELIHOOD.index)], Ground.LIKELIHOOD
+        fitting = _narrowed(left, solver=solver)
+        distilled = (noted or signs.solver or _USUAL) != solver
+        if len(fitting) == 1 and not (distilled and _has(named, noted or signs.solver)):
+            return VARIANTS[fitting[0]], ground
+    best = _narrowed(named, solver=noted or signs.solver or _USUAL)
+    likeliest = min(best, key=_BY_LIKELIHOOD.index)
+    return VARIANTS[likeliest], Ground.LIKELIHOOD
 
 
-def _narrowed(possible: tuple[str, ...], hints: Hints) -> tuple[str, ...]:
-    """Keep what agrees with the configurations; what would leave nothing is not believed."""
-    for fact in ("name", "sample_size", "family"):
-        value = getattr(hints, fact)
-        agreeing = tuple(v for v in possible if getattr(VARIANTS[v], fact) == value)
-        possible = agreeing or possible
+def _has(names: tuple[str, ...], solver: Solver | None) -> bool:
+    return any(VARIANTS[name].solver == solver for name in names)
+
+
+def _narrowed(possible: tuple[str, ...], **facts: Any) -> tuple[str, ...]:
+    """Keep what has all these facts, None being none; what would leave nothing is not believed."""
+    for fact, value in facts.items():
+        if value is not None:
+            agreeing = tuple(v for v in possible if getattr(VARIANTS[v], fact) == value)
+            possible = agreeing or possible
     return possible
-
-
-def _named_in(possible: tuple[str, ...], words: str) -> tuple[str, ...]:
-    families = [family for family, signs in _FAMILY_SIGNS.items() if any(s in words for s in signs)]
-    return tuple(
-        name
-        for name in possible
-        if _side_sign(VARIANTS[name]) in words
-        and (not families or families == [VARIANTS[name].family])
-    )
-
-
-def _side_sign(variant: Variant) -> str:
-    return "2k" if variant.sample_size == 2048 else str(variant.sample_size)
 
 
 def network_of(
@@ -177,8 +161,16 @@ def network_of(
 ) -> NetworkConfig:
     """Read the network's shape from its tensors, and from the variant what they do not show."""
     hidden, in_channels, patch, _ = shapes["x_embedder.proj.weight"]
+    depth = 1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key)))
+    if depth > _MOST_BLOCKS or not patch:
+        raise CheckpointError(
+            "This file cannot be loaded as a PixArt model",
+            found=f"{depth} blocks and patches of {patch}",
+            expected=f"at most {_MOST_BLOCKS} blocks, as PixArt has 28 or 42, and patches of 2",
+            advice="Choose a file with a PixArt model.",
+        )
     return NetworkConfig(
-        depth=1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key))),
+        depth=depth,
         hidden_size=hidden,
         mlp_size=shapes["blocks.0.mlp.fc1.weight"][0],
         in_channels=in_channels,
@@ -189,25 +181,30 @@ def network_of(
         size_conditions=_SIZE_CONDITION in shapes,
         null_caption_tokens=next(iter(shapes.get(_NULL_CAPTION, ())), 0),
         qk_norm=_QK_NORM in shapes,
-        kv_compression=_compression(shapes, compression),
+        kv_compression=_compression(shapes, depth, compression),
     )
 
 
-def _compression(shapes: Shapes, chosen: KVCompression | None) -> KVCompression | None:
-    learned = _learned_compression(shapes)
-    if learned and chosen:
+def _compression(shapes: Shapes, depth: int, chosen: KVCompression | None) -> KVCompression | None:
+    layers = sorted(int(found[1]) for key in shapes if (found := _COMPRESSED.fullmatch(key)))
+    if chosen is None:
+        if not layers:
+            return None
+        kernel = shapes[f"blocks.{layers[0]}.attn.sr.weight"]
+        return KVCompression("conv", max(kernel[-1:] or (1,)), tuple(layers))
+    if layers:
         raise CheckpointError(
             f"The file cannot be loaded with the KV compression {chosen.mode}",
             found="tensors of a learned compression",
             expected="no choice, for the file says it itself",
             advice="Leave the KV compression to the file.",
         )
-    return learned or chosen
-
-
-def _learned_compression(shapes: Shapes) -> KVCompression | None:
-    layers = sorted(int(found[1]) for key in shapes if (found := _COMPRESSED.fullmatch(key)))
-    if not layers:
-        return None
-    factor = shapes[f"blocks.{layers[0]}.attn.sr.weight"][-1]
-    return KVCompression("conv", factor, tuple(layers))
+    reached = tuple(layer for layer in chosen.layers if layer < depth)
+    if not reached:
+        raise CheckpointError(
+            f"The file cannot be loaded with the KV compression {chosen.mode}",
+            found=f"block {min(chosen.layers)} as the first that compresses",
+            expected=f"one of the model's {depth} blocks, counted from 0",
+            advice="Set the first KV block as in the training configuration.",
+        )
+    return KVCompression(chosen.mode, chosen.factor, reached)

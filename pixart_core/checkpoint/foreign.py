@@ -26,7 +26,7 @@ _TELLTALES = (
     ("caption_norm.weight", "a Sana model", "a loader for Sana"),
     ("patchify_proj.weight", "an LTX-Video model", "Load Diffusion Model"),
     ("proj_in.weight", "a video model", "Load Diffusion Model"),
-    ("pos_embed.proj.weight", "a Stable Diffusion 3 model", "Load Diffusion Model"),
+    ("context_embedder.weight", "a Stable Diffusion 3 or Flux model", "Load Diffusion Model"),
     ("double_blocks.0.img_attn.qkv.weight", "a Flux model", "Load Diffusion Model"),
     ("controlnet_blocks.0.after_proj.weight", "a PixArt ControlNet without its model", "its base"),
     ("decoder.conv_in.weight", "a VAE", "Load VAE"),

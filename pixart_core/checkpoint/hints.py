@@ -23,6 +23,8 @@ _FAMILY_BY_SCALE: dict[float, Family] = dict(zip(VAES, ("alpha", "sigma"), stric
 _FAMILY_BY_TOKENS: dict[int, Family] = {120: "alpha", 300: "sigma"}
 _SOLVERS: dict[str, Solver] = {"LCMScheduler": "LCM"}
 """DMD ships with a DDPMScheduler, but so does much that is no DMD."""
+_CLASSES = ("PixArtTransformer2DModel", "Transformer2DModel", None)
+"""Classes that a PixArt's ``config.json`` names, if it names one."""
 _LARGEST_CONFIG = 1_000_000
 
 
@@ -36,11 +38,8 @@ class Hints:
     solver: Solver | None = None
     name: str | None = None
     """The variant itself, where our own conversion wrote it into the file."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is known."""
-        return self == Hints()
+    is_family_sure: bool = True
+    """False where only the position grid's configuration tells it: converters differ there."""
 
 
 def read_hints(source: Source, names: Iterable[str]) -> Hints:
@@ -54,18 +53,23 @@ def read_hints(source: Source, names: Iterable[str]) -> Hints:
         return Hints(name=noted)
     folder = source.folder
     config = _read(folder / "config.json")
+    if config.get("_class_name") not in _CLASSES:
+        # Some other model's, in a folder of many.
+        config = {}
     pipeline = folder.parent if folder.name == "transformer" else folder
     sample_size = _whole(config.get("sample_size"))
     scheduler = _read(pipeline / "scheduler" / "scheduler_config.json").get("_class_name")
+    family = _family(pipeline)
     return Hints(
-        family=_family(config, pipeline),
+        family=family or _family_by_grid(config),
         sample_size=sample_size and sample_size * _PIXELS,
         solver=_SOLVERS.get(str(scheduler)),
+        is_family_sure=family is not None,
     )
 
 
-def _family(config: dict[str, Any], pipeline: Path) -> Family | None:
-    """Ask the VAE, the tokenizer, the position grid and the pipeline's class, surest first.
+def _family(pipeline: Path) -> Family | None:
+    """Ask the VAE, the tokenizer and the pipeline's class.
 
     An Alpha pipeline tells nothing: Sigma's own converter wrote that class too.
     """
@@ -76,7 +80,6 @@ def _family(config: dict[str, Any], pipeline: Path) -> Family | None:
     return (
         _FAMILY_BY_SCALE.get(scale if isinstance(scale, float) else 0.0)
         or _FAMILY_BY_TOKENS.get(_whole(tokenizer) or 0)
-        or _family_by_grid(config)
         or ("sigma" if is_sigma else None)
     )
 

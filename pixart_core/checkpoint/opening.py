@@ -49,6 +49,10 @@ class OpenedModel:
         """Return what is missing, unexpected or misshapen."""
         return compare(self.shapes, wanted_shapes(self.info.network))
 
+    def has_weights(self) -> bool:
+        """Whether all tensors hold real numbers with a point, as no quantised file does."""
+        return all(tensor.is_floating_point() for tensor in self.checkpoint.tensors.values())
+
     def check_complete(self) -> None:
         """Raise CheckpointError unless nothing is missing, unexpected or misshapen."""
         check_complete(self.shapes, wanted_shapes(self.info.network), "PixArt model")
@@ -74,5 +78,5 @@ def open_model(
     layout: Layout = "diffusers" if is_diffusers(names) else "original"
     as_it_is: Plan = {key: (key,) for key in names}
     plan = original_plan(names) if layout == "diffusers" else as_it_is
-    info = detect(shapes_of(names), checkpoint.source.name, chosen, checkpoint.hints, compression)
+    info = detect(shapes_of(names), checkpoint.source.words, chosen, checkpoint.hints, compression)
     return OpenedModel(checkpoint, layout, plan, info)

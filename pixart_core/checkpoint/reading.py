@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -149,10 +150,11 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             _check_stored(path)
         with inert_leftovers():
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        return tensors_in(content)
+        return _plain(tensors_in(content))
     except (
         *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError),
         *(AttributeError, IndexError, AssertionError, OverflowError, zipfile.BadZipFile),
+        *(MemoryError, struct.error, RecursionError),
     ) as error:
         # torch's unpickler meets a damaged stream with whatever its stack machine stumbles over.
         if isinstance(error, CheckpointError):
@@ -163,6 +165,19 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             expected="a PyTorch file with nothing but tensors",
             advice="Use a safetensors file of the same model.",
         ) from error
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors if each lies wholly in memory, else raise ValueError.
+
+    A few bytes can be given any shape, by repeating them or by leaving them out.
+    """
+    for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise ValueError(f"{key} is not a plain tensor")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{key} claims more numbers than there are")
+    return tensors
 
 
 def _check_stored(path: Path) -> None:

@@ -59,12 +59,9 @@ class ModelReport:
     unexpected: tuple[str, ...]
     misshapen: tuple[str, ...]
     notices: tuple[str, ...]
+    usable: bool
+    """Whether the loader would take it, as far as can be told without reading all of it."""
     verdict: str
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the loader would take it."""
-        return not (self.missing or self.unexpected or self.misshapen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
@@ -99,6 +96,7 @@ def report_on(model: OpenedModel) -> ModelReport:
     """Describe an opened model; its tensors are not read where they are mapped."""
     info, network = model.info, model.info.network
     variant, differences = info.variant, model.completeness()
+    usable = differences.is_complete and model.has_weights()
     compression = network.kv_compression
     return ModelReport(
         name=model.name,
@@ -131,7 +129,8 @@ def report_on(model: OpenedModel) -> ModelReport:
         unexpected=differences.unexpected,
         misshapen=differences.misshapen,
         notices=model.checkpoint.notices,
-        verdict=_verdict(model, differences.is_complete),
+        usable=usable,
+        verdict=_verdict(model, usable),
     )
 
 
@@ -146,8 +145,8 @@ def guess_notice(model: OpenedModel) -> str:
     )
 
 
-def _verdict(model: OpenedModel, is_complete: bool) -> str:
-    if not is_complete:
+def _verdict(model: OpenedModel, usable: bool) -> str:
+    if not usable:
         return "It cannot be loaded: it is damaged or of a kind that is not supported."
     network, variant = model.info.network, model.info.variant
     if network.in_channels != _VAE_CHANNELS:

@@ -11,6 +11,7 @@ from ..errors import CheckpointError
 SAFETENSORS = (".safetensors", ".sft")
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 _WEIGHTS = "diffusion_pytorch_model"
+_ENDINGS = (".safetensors", ".bin", ".json")
 _SUBFOLDER = "transformer"
 
 NULL_CAPTION_FILE = "pixart_null_caption.safetensors"
@@ -26,6 +27,12 @@ class Source:
     """Where ``config.json`` lies."""
     name: str
     """What users know the model by."""
+
+    @property
+    def words(self) -> str:
+        """The name with that of the folder around it, which may tell what the name does not."""
+        first = self.files[0]
+        return f"{_pipeline_of(first.parent).name}/{self.name}"
 
 
 def find_source(path: Path) -> Source:
@@ -44,18 +51,24 @@ def find_source(path: Path) -> Source:
             expected=f"a file or folder at {path}",
             advice="Put it there, or refresh the list of files and choose another one.",
         )
-    folder = path.parent if path.stem.startswith(_WEIGHTS) else None
-    return Source((path,), folder, _name_of(path) if folder else path.name)
+    if path.stem.startswith(_WEIGHTS):
+        return Source((path,), path.parent, f"{_pipeline_of(path.parent).name}/{path.name}")
+    return Source(
+        (path,), path.parent if (path.parent / "config.json").is_file() else None, path.name
+    )
 
 
 def is_model_folder(path: Path) -> bool:
     """Whether a folder holds a diffusers transformer, by the names of its files alone."""
-    return any(
-        entry.name.startswith(_WEIGHTS) and entry.suffix in (".safetensors", ".bin", ".json")
-        for folder in (path / _SUBFOLDER, path)
-        if folder.is_dir()
-        for entry in folder.iterdir()
-    )
+    return any(_holds_weights(folder) for folder in (path / _SUBFOLDER, path))
+
+
+def _holds_weights(folder: Path) -> bool:
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:  # no such folder, or not ours to read
+        return False
+    return any(name.startswith(_WEIGHTS) and name.endswith(_ENDINGS) for name in names)
 
 
 def _folder_source(path: Path) -> Source:
@@ -63,7 +76,8 @@ def _folder_source(path: Path) -> Source:
         files = _weights_in(folder)
         if files:
             extra = folder / NULL_CAPTION_FILE
-            return Source((*files, extra) if extra.is_file() else files, folder, path.name)
+            files = (*files, extra) if extra.is_file() else files
+            return Source(files, folder, _pipeline_of(path).name)
     raise CheckpointError(
         f"The folder {path.name} cannot be loaded as a PixArt model",
         found=", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing in it",
@@ -72,9 +86,8 @@ def _folder_source(path: Path) -> Source:
     )
 
 
-def _name_of(path: Path) -> str:
-    folder = path.parent.parent if path.parent.name == _SUBFOLDER else path.parent
-    return f"{folder.name}/{path.name}"
+def _pipeline_of(folder: Path) -> Path:
+    return folder.parent if folder.name == _SUBFOLDER else folder
 
 
 def _weights_in(folder: Path) -> tuple[Path, ...]:

@@ -83,6 +83,18 @@ def test_original_files_are_told_by_their_tensors(grid: int, tokens: int, wanted
         ("model.safetensors", "sigma-1024", "likelihood alone"),
         ("my_512_finetune.safetensors", "sigma-512", "likelihood alone"),
         ("PixArt-alpha-512.safetensors", "alpha-512", "the file's name"),
+        ("my-alpha-dreambooth.safetensors", "alpha-512", "likelihood alone"),
+        ("PixArt-alpha_PixArt-Sigma-XL-2-512-MS.safetensors", "sigma-512", "the file's name"),
+        ("PixArt_XL_2_512x512.safetensors", "alpha-512", "the file's name"),
+        ("sigma_step12k.pth", "sigma-1024", "likelihood alone"),
+        ("sigma-72k-steps.pth", "sigma-1024", "likelihood alone"),
+        ("sigma_epoch_5_step_51200.pth", "sigma-1024", "likelihood alone"),
+        ("PixArt-Sigma-XL-2-512-DMD.pth", "sigma-512", "the file's name"),
+        ("pixart_sigma_2048.pth", "sigma-2k", "the file's name"),
+        ("pixart-900m-1024.safetensors", "sigma-1024", "the file's name"),
+        ("PixArt-Alpha-DMD-XL-2-512x512/model.bin", "alpha-512-dmd", "the file's name"),
+        ("PixArt-Sigma-XL-2-512-MS/model.safetensors", "sigma-512", "the file's name"),
+        ("sigma/PixArt-XL-2-256x256.pth", "alpha-256", "the file's name"),
     ],
 )
 def test_names_decide_where_tensors_cannot(name: str, wanted: str, ground: str) -> None:
@@ -106,6 +118,13 @@ def test_a_choice_is_taken_unless_the_tensors_rule_it_out() -> None:
         ("sigma-512", "a-dmd", Hints("alpha", 512), "alpha-512-dmd", "the file's name"),
         ("sigma-512", "a", Hints("alpha"), "alpha-512", "likelihood alone"),
         ("sigma-512", "a-256", Hints("alpha"), "alpha-256", "the file's name"),
+        # What the position grid's configuration tells, a name may contradict.
+        ("sigma-512", "PixArt-XL-2-512x512", Hints("sigma", 512, is_family_sure=False),
+         "alpha-512", "the file's name"),
+        ("sigma-512", "any", Hints("sigma", 512, is_family_sure=False), "sigma-512",
+         "the configuration beside it"),
+        ("sigma-512", "PixArt-XL-2-512x512", Hints("sigma", 512), "sigma-512",
+         "the configuration beside it"),
         # A configuration that the tensors contradict is not believed.
         ("alpha-1024", "a", Hints("sigma", 1024), "alpha-1024", "the configuration beside it"),
         ("alpha-1024", "a", Hints(None, 512), "alpha-512-ms", "the configuration beside it"),
@@ -149,6 +168,11 @@ def test_compression_is_read_from_the_tensors_or_chosen() -> None:
     assert detect(original_shapes("sigma-512"), compression=chosen).network.kv_compression == chosen
     with pytest.raises(CheckpointError, match="a learned compression"):
         detect(shapes, compression=chosen)
+    beyond = KVCompression("uniform", 2, tuple(range(50, 100)))
+    with pytest.raises(CheckpointError, match="found block 50 as the first that compresses"):
+        detect(original_shapes("sigma-512"), compression=beyond)
+    odd = detect({**shapes, "blocks.1.attn.sr.weight": ()}).network
+    assert odd.kv_compression == KVCompression("conv", 1, (1, 2))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -166,7 +190,8 @@ def test_numbers_of_one_byte_are_checked_too() -> None:
     check_finite("a", tensor)
     with pytest.raises(CheckpointError, match="not finite"):
         check_finite("a", torch.tensor([float("nan")]).to(torch.float8_e4m3fn))
-    check_finite("a", torch.ones(3, dtype=torch.int8))
+    with pytest.raises(CheckpointError, match="numbers of type int8 in a"):
+        check_finite("a", torch.ones(3, dtype=torch.int8))
 
 
 @pytest.mark.parametrize(
@@ -206,6 +231,8 @@ def test_what_no_release_has_is_not_guessed() -> None:
         ({"x_embedder.proj.weight": (0, 4, 2, 2)}, "tokens 0 wide"),
         ({"x_embedder.proj.weight": (216, 16)}, "tensors"),
         ({"t_block.1.weight": ()}, "tensors"),
+        ({"x_embedder.proj.weight": (216, 4, 0, 0)}, "patches of 0"),
+        ({"blocks.1000000000.x": (1,)}, "1000000001 blocks"),
     ],
 )
 def test_misshapen_files_get_a_sentence(wrong: Shapes, found: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from devtools.reference import FAMILIES, ReferenceFamily, diffusers_transformer,
 from pixart_core.checkpoint.convert import convert
 from pixart_core.checkpoint.layouts import to_original
 from pixart_core.checkpoint.opening import open_model
+from pixart_core.checkpoint.reading import shapes_of
 from pixart_core.checkpoint.report import report_on
 from pixart_core.errors import CheckpointError
 from pixart_core.network import NetworkConfig, PixArtTransformer
@@ -125,18 +127,25 @@ def test_nothing_is_replaced_without_force(tmp_path: Path) -> None:
     assert equal(load_file(target), load_file(source))
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+def test_in_a_folder_only_files_of_the_same_names_are_replaced(tmp_path: Path) -> None:
     source = original_file(tmp_path, FAMILIES[1])
     target = tmp_path / "folder"
-    target.mkdir()
-    (target / "old").touch()
+    (target / "vae").mkdir(parents=True)
+    (target / "config.json").write_text("old", encoding="utf-8")
     convert(open_model(source), target, "diffusers", force=True)
-    assert not (target / "old").exists()
+    assert (target / "vae").is_dir()
     assert open_model(target).info.variant.name == "alpha-512"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "PixArt-alpha-512.safetensors",
-        "folder",
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [source.name, "folder"]
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    source = original_file(tmp_path, FAMILIES[1])
+    (tmp_path / "b.safetensors").mkdir()
+    with pytest.raises(WritingError, match="found a folder of that name, expected a file"):
+        convert(open_model(source), tmp_path / "b.safetensors", "original", force=True)
+    (tmp_path / "c").touch()
+    with pytest.raises(WritingError, match="found a file of that name, expected a folder"):
+        convert(open_model(source), tmp_path / "c", "diffusers", force=True)
 
 
 def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
@@ -153,12 +162,27 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
-    def fill() -> None:
-        with written(tmp_path / "a.safetensors"):
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(WritingError, match="found No space left on device"):
-        fill()
+    """A limit on the size of files stops the write as a full disk does."""
+    source, target = original_file(tmp_path, FAMILIES[1]), tmp_path / "b.safetensors"
+    program = (
+        "import resource, runpy, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "sys.argv = ['pixart_core', *sys.argv[1:]]\n"
+        "runpy.run_module('pixart_core', run_name='__main__')\n"
+    )
+    arguments = ["convert", str(source), str(target), "--layout", "original"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "b.safetensors was not written: found" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
@@ -198,8 +222,17 @@ def test_weights_too_large_for_halves_are_named(tmp_path: Path) -> None:
     tensors = load_file(path)
     tensors["t_block.1.bias"][3] = 1e6
     save_file(tensors, path)
-    with pytest.raises(CheckpointError, match=r"not finite in t_block\.1\.bias"):
+    with pytest.raises(CheckpointError, match=r"numbers in t_block\.1\.bias that are too large"):
         convert(open_model(path), tmp_path / "b.safetensors", "original", torch.float16)
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    path = original_file(tmp_path, FAMILIES[1])
+    tensors = {key: value.to(torch.int8) for key, value in load_file(path).items()}
+    save_file(tensors, path)
+    assert not report_on(open_model(path)).usable
+    with pytest.raises(CheckpointError, match="numbers of type int8"):
+        convert(open_model(path), tmp_path / "b.safetensors", "original")
 
 
 def test_what_diffusers_has_no_place_for_is_refused(tmp_path: Path) -> None:
@@ -258,10 +291,30 @@ def test_a_guess_is_called_one(tmp_path: Path) -> None:
 
 
 def test_only_headers_are_read(tmp_path: Path) -> None:
-    """A file of 400 MB, nearly all of it a hole, is inspected in no time."""
+    """A file of 3 GB, nearly all of it a hole, is inspected without touching its numbers."""
     path = tmp_path / "PixArt-Sigma-512.safetensors"
-    save_file({**to_original(diffusers_transformer(FAMILIES[3]).state_dict()),
-               "y_embedder.y_embedding": torch.zeros(300, 350_000)}, path)  # fmt: skip
+    shapes = shapes_of(to_original(diffusers_transformer(FAMILIES[3]).state_dict()))
+    shapes["y_embedder.y_embedding"] = (300, 2_500_000)
+    header, end = {}, 0
+    for key, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[key] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    before = resident_bytes()
     began = time.monotonic()
-    report_on(open_model(path))
+    assert report_on(open_model(path)).tokens == 300
     assert time.monotonic() - began < 1
+    assert resident_bytes() - before < 200_000_000
+
+
+def resident_bytes() -> int:
+    """All memory of this process, mapped files included (Linux)."""
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        if line.startswith("VmRSS:")
+    )
+    return int(line.split()[1]) * 1024

@@ -70,6 +70,7 @@ PICKLED = {
         },
     },
     "without buffers": {"state_dict": OURS},
+    "a description first": {"model": {"type": "PixArt"}, "ema": WHOLE},
 }  # fmt: skip
 
 
@@ -216,6 +217,30 @@ def test_configurations_tell(
     assert open_model(folder).info.variant.name == wanted
 
 
+def test_a_file_of_any_name_is_told_by_the_folder_around_it(tmp_path: Path) -> None:
+    folder = tmp_path / "PixArt-Sigma-XL-2-2K-MS"
+    folder.mkdir()
+    save_file(clones(THEIRS), folder / "model.safetensors")
+    assert open_model(folder / "model.safetensors").info.variant.name == "sigma-2k"
+    (folder / "config.json").write_text(
+        json.dumps({**SIGMA_512, "_class_name": "PixArtTransformer2DModel"}), encoding="utf-8"
+    )
+    assert open_model(folder / "model.safetensors").info.variant.name == "sigma-512"
+    (folder / "config.json").write_text(
+        json.dumps({**SIGMA_512, "_class_name": "UNet2DConditionModel"}), encoding="utf-8"
+    )
+    assert open_model(folder / "model.safetensors").info.variant.name == "sigma-2k"
+
+
+def test_a_folder_that_may_not_be_read_is_none_of_ours(open_folder: Path) -> None:
+    closed = open_folder / "lost+found"
+    closed.mkdir()
+    closed.chmod(0)
+    with nobody():
+        assert not is_model_folder(closed)
+    closed.chmod(0o755)
+
+
 def test_a_folder_without_a_transformer_gets_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "vae").mkdir()
     with pytest.raises(CheckpointError, match=r"found vae, expected transformer/diffusion_pytorch"):
@@ -295,6 +320,39 @@ def test_a_compressed_zip_is_refused_unread(tmp_path: Path) -> None:
             target.writestr(part, source.read(part) + b"\0" * 10_000_000)
     with pytest.raises(CheckpointError, match=r"compressed parts of \d"):
         open_model(bomb)
+
+
+HUGE = torch.zeros(1).expand(10**9)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "found"),
+    [
+        (HUGE, "claims more numbers than there are"),
+        (torch.zeros(3, device="meta"), "is not a plain tensor"),
+        (torch.zeros(3, 3).to_sparse(), "is not a plain tensor"),
+    ],
+    ids=["repeated", "meta", "sparse"],
+)
+def test_tensors_that_are_not_there_are_refused(tmp_path: Path, tensor: Tensor, found: str) -> None:
+    torch.save({"state_dict": {**OURS, "t_block.1.bias": tensor}}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=f"t_block.1.bias {found}"):
+        open_model(tmp_path / "a.pth")
+
+
+class Swollen:
+    """An object that would fill the memory when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytearray, (10**15,)
+
+
+def test_pickles_that_trip_the_unpickler_get_a_sentence(tmp_path: Path) -> None:
+    torch.save({"state_dict": OURS, "x": Swollen()}, tmp_path / "swollen.pth")
+    (tmp_path / "short.pth").write_bytes(b"\x80\x02\x4a\x01")
+    for name in ("swollen.pth", "short.pth"):
+        with pytest.raises(CheckpointError, match="holds more than tensors, or is damaged"):
+            open_model(tmp_path / name)
 
 
 class Touch:
