@@ -43,7 +43,8 @@ def checkpoints_page() -> str:
             "",
             "A wrong variant raises no error, it makes bad pictures. `python -m pixart_core info",
             "FILE` and the node Inspect PixArt File say what a file is taken for, and by what that",
-            "was told: its tensors, the configuration beside it, its name, or likelihood alone.",
+            "was told: its tensors, a note that our conversion left in it, the configuration",
+            "beside it, its name, or likelihood alone.",
             "",
         ]
     )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from .checkpoint.convert import DTYPES, convert
 from .checkpoint.detect import AUTO
 from .checkpoint.opening import open_model
-from .checkpoint.report import report_on
+from .checkpoint.report import guess_notice, report_on
 from .errors import PixArtError
 from .variants import VARIANTS
 
@@ -25,7 +25,10 @@ def main() -> int:
     try:
         return _info(chosen) if chosen.command == "info" else _convert(chosen)
     except PixArtError as error:
-        print(error, file=sys.stderr)
+        if getattr(chosen, "json", False):
+            print(json.dumps({"usable": False, "verdict": str(error)}, indent=1))
+        else:
+            print(error, file=sys.stderr)
         return 1
 
 
@@ -33,13 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pixart_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="say what a model file or diffusers folder is")
-    info.add_argument("path", type=Path)
+    info.add_argument("path", type=Path, help="a model file or diffusers folder")
     info.add_argument("--json", action="store_true", help="print the report as JSON")
     change = commands.add_parser(
         "convert", help="write a model in another layout or precision, as safetensors"
     )
     change.add_argument("path", type=Path, metavar="SRC", help="a model file or diffusers folder")
-    change.add_argument("target", type=Path, metavar="DST")
+    change.add_argument("target", type=Path, metavar="DST", help="a new file or folder")
     change.add_argument(
         "--layout",
         choices=("original", "diffusers"),
@@ -48,13 +51,17 @@ def _parser() -> argparse.ArgumentParser:
         "or one file where DST ends in .safetensors",
     )
     change.add_argument("--dtype", choices=tuple(DTYPES), help="precision (default: as it is)")
-    change.add_argument("--force", action="store_true", help="replace what is at DST")
+    change.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a file at DST; in a folder there, files of the same names",
+    )
     for command in (info, change):
         command.add_argument(
             "--variant",
             choices=(AUTO, *VARIANTS),
             default=AUTO,
-            help="what the model is, where nothing tells",
+            help="what the model is; needed where nothing tells",
         )
     return parser
 
@@ -69,6 +76,8 @@ def _convert(chosen: argparse.Namespace) -> int:
     model = open_model(chosen.path, chosen.variant)
     dtype = DTYPES[chosen.dtype] if chosen.dtype else None
     convert(model, chosen.target, chosen.layout, dtype, chosen.force, _with_bar)
+    for notice in filter(None, [*model.notices, guess_notice(model)]):
+        print(notice, file=sys.stderr)
     print(f"{model.name} ({model.info.variant.name}, by {model.info.ground}) -> {chosen.target}")
     return 0
 

@@ -78,7 +78,7 @@ def _tell(opened: OpenedModel) -> str:
     compression = opened.info.network.kv_compression
     if compression:
         facts += f" Keys and values are compressed ({compression.mode}, {compression.factor})."
-    notices = [*opened.checkpoint.notices, guess_notice(opened)]
+    notices = [*opened.notices, guess_notice(opened)]
     for notice in filter(None, notices):
         log.warning("%s: %s", opened.name, notice)
     return " ".join(filter(None, [facts, *notices]))

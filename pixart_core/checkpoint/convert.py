@@ -52,6 +52,7 @@ def convert(
             advice="Add the ending.",
         )
     if layout == "diffusers":
+        _check_is_known(model)
         _check_diffusers_has_it(model)
     check_free(target, force, folder=not is_file)
     tensors = {
@@ -59,7 +60,9 @@ def convert(
         for key, tensor in progress(model.tensors(), len(model.plan))
     }
     model.checkpoint.check_unchanged()
-    note = {"format": "pt", NOTE: model.info.variant.name}
+    note = {"format": "pt"}
+    if not model.info.is_guess:
+        note[NOTE] = model.info.variant.name
     with written(target, force, folder=not is_file) as draft:
         if layout == "original":
             save_file(tensors, draft, note)
@@ -102,6 +105,17 @@ def diffusers_config(model: OpenedModel) -> dict[str, Any]:
 def _interpolation_scale(variant: Variant) -> float | None:
     """Return Sigma's scale; alpha's is diffusers' default, and its absence tells the families."""
     return variant.sample_size / 512 if variant.family == "sigma" else None
+
+
+def _check_is_known(model: OpenedModel) -> None:
+    """Refuse to write a guess into a configuration, where it would pass for a fact."""
+    if model.info.is_guess:
+        raise CheckpointError(
+            f"{model.name} cannot be converted to diffusers' layout",
+            found=f"a model that may be any of {', '.join(model.info.possible)}",
+            expected="a model that is known, because its configuration is written along",
+            advice="Say which it is with --variant.",
+        )
 
 
 def _check_diffusers_has_it(model: OpenedModel) -> None:

@@ -37,6 +37,7 @@ class Ground(StrEnum):
 
     CHOICE = "your choice"
     TENSORS = "the file's tensors"
+    NOTE = "the note in the file"
     CONFIGURATION = "the configuration beside it"
     NAME = "the file's name"
     LIKELIHOOD = "likelihood alone"
@@ -126,19 +127,20 @@ def _tell(possible: tuple[str, ...], hints: Hints, name: str) -> tuple[Variant, 
     signs = read_signs(name)
     if not hints.is_family_sure and signs.family not in (None, hints.family):
         hints = replace(hints, family=None)
-    told = _narrowed(possible, name=hints.name, sample_size=hints.sample_size, family=hints.family)
+    if hints.name in possible:
+        return VARIANTS[hints.name], Ground.NOTE
+    told = _narrowed(possible, sample_size=hints.sample_size, family=hints.family)
     named = _narrowed(told, family=signs.family, sample_size=signs.side)
-    noted = VARIANTS[hints.name].solver if hints.name else hints.solver
     for left, solver, ground in (
         (possible, _USUAL, Ground.TENSORS),
-        (told, noted or _USUAL, Ground.CONFIGURATION),
-        (named, noted or signs.solver or _USUAL, Ground.NAME),
+        (told, hints.solver or _USUAL, Ground.CONFIGURATION),
+        (named, hints.solver or signs.solver or _USUAL, Ground.NAME),
     ):
         fitting = _narrowed(left, solver=solver)
-        distilled = (noted or signs.solver or _USUAL) != solver
-        if len(fitting) == 1 and not (distilled and _has(named, noted or signs.solver)):
+        distilled = (hints.solver or signs.solver or _USUAL) != solver
+        if len(fitting) == 1 and not (distilled and _has(named, hints.solver or signs.solver)):
             return VARIANTS[fitting[0]], ground
-    best = _narrowed(named, solver=noted or signs.solver or _USUAL)
+    best = _narrowed(named, solver=hints.solver or signs.solver or _USUAL)
     likeliest = min(best, key=_BY_LIKELIHOOD.index)
     return VARIANTS[likeliest], Ground.LIKELIHOOD
 

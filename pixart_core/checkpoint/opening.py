@@ -15,6 +15,7 @@ from .completeness import GRIDS, Completeness, check_complete, compare, wanted_s
 from .detect import AUTO, CheckpointInfo, detect
 from .layouts import Plan, is_diffusers, is_original, original_plan, original_shapes, stacked
 from .reading import Checkpoint, read_checkpoint, shapes_of
+from .signs import read_signs
 
 Layout = Literal["original", "diffusers"]
 
@@ -32,6 +33,23 @@ class OpenedModel:
     def name(self) -> str:
         """What users know the file or folder by."""
         return self.checkpoint.source.name
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a user may care for: what was left out, and what speaks against the variant."""
+        contrary = [
+            f"{who} of {_in_words(family, side)}."
+            for who, family, side in self._claims()
+            if family not in (None, self.info.variant.family)
+            or side not in (None, self.info.variant.sample_size)
+        ]
+        return (*self.checkpoint.notices, *contrary)
+
+    def _claims(self) -> Iterator[tuple[str, str | None, int | None]]:
+        signs, hints = read_signs(self.name), self.checkpoint.hints
+        yield "Its name speaks", signs.family, signs.side
+        if hints.name is None:
+            yield "The configuration beside it speaks", hints.family, hints.sample_size
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -56,6 +74,10 @@ class OpenedModel:
     def check_complete(self) -> None:
         """Raise CheckpointError unless nothing is missing, unexpected or misshapen."""
         check_complete(self.shapes, wanted_shapes(self.info.network), "PixArt model")
+
+
+def _in_words(family: str | None, side: int | None) -> str:
+    return " ".join(filter(None, [family, f"{side} px" if side else None]))
 
 
 def open_model(

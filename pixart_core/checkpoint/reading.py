@@ -84,15 +84,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     with _sentences(path):
         # safetensors says of a file without permission that it is not there.
         with path.open("rb") as file:
-            is_empty = not file.read(1)
-        if is_empty:
+            start = file.read(9)
+        if not start:
             raise CheckpointError(
                 f"{path.name} cannot be read",
                 found="an empty file",
                 expected="a file with tensors",
                 advice=_DOWNLOAD_AGAIN,
             )
-        if path.suffix.lower() in SAFETENSORS:
+        # By its content too: a header's length, and the brace that it begins with.
+        if path.suffix.lower() in SAFETENSORS or (
+            start[8:] == b"{" and not start[5:8].strip(b"\0")
+        ):
             return _read_safetensors(path)
         return _read_pickle(path)
 
@@ -161,7 +164,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             raise
         raise CheckpointError(
             f"{path.name} cannot be read",
-            found=f"a file that holds more than tensors, or is damaged ({_first_line(error)})",
+            found="a file that holds more than tensors, or is damaged" + _detail(error),
             expected="a PyTorch file with nothing but tensors",
             advice="Use a safetensors file of the same model.",
         ) from error
@@ -193,5 +196,7 @@ def _check_stored(path: Path) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _detail(error: Exception) -> str:
+    """Return what torch says, but for its advice to load unsafely."""
+    line = (str(error).splitlines() or [""])[0][:200]
+    return "" if not line or line.isdigit() or "weights_only" in line else f" ({line})"

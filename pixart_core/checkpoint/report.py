@@ -128,7 +128,7 @@ def report_on(model: OpenedModel) -> ModelReport:
         missing=differences.missing,
         unexpected=differences.unexpected,
         misshapen=differences.misshapen,
-        notices=model.checkpoint.notices,
+        notices=model.notices,
         usable=usable,
         verdict=_verdict(model, usable),
     )
@@ -140,8 +140,8 @@ def guess_notice(model: OpenedModel) -> str:
         return ""
     return (
         f"{model.name} may be any of {', '.join(model.info.possible)}, and nothing in or beside "
-        f"it tells; it is taken for {model.info.variant.name}. If pictures look wrong, set the "
-        "variant in Load PixArt Model."
+        f"it tells which; it is taken for {model.info.variant.name}. If pictures look wrong, set "
+        "the variant (in Load PixArt Model; on the command line with --variant)."
     )
 
 

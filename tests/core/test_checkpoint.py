@@ -132,9 +132,9 @@ def test_a_choice_is_taken_unless_the_tensors_rule_it_out() -> None:
          "the configuration beside it"),
         ("alpha-1024", "PixArt-LCM-XL-2-1024-MS", Hints(), "alpha-1024-lcm", "the file's name"),
         ("sigma-1024", "merged-lcm-1024-sigma", Hints(), "sigma-1024", "the file's name"),
-        ("sigma-512", "any", Hints(name="alpha-256"), "alpha-256", "the configuration beside it"),
+        ("sigma-512", "any", Hints(name="alpha-256"), "alpha-256", "the note in the file"),
         ("sigma-512", "any", Hints(name="alpha-512-dmd"), "alpha-512-dmd",
-         "the configuration beside it"),
+         "the note in the file"),
     ],
 )  # fmt: skip
 def test_configurations_come_before_the_name(

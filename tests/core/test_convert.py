@@ -290,6 +290,26 @@ def test_a_guess_is_called_one(tmp_path: Path) -> None:
     assert not report_on(open_model(tmp_path / "model.safetensors", "sigma-2k")).ambiguous
 
 
+def test_a_guess_never_becomes_a_fact(tmp_path: Path) -> None:
+    save_file(diffusers_transformer(FAMILIES[1]).state_dict(), tmp_path / "model.safetensors")
+    model = open_model(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="Say which it is with --variant"):
+        convert(model, tmp_path / "folder", "diffusers")
+    convert(model, tmp_path / "b.safetensors", "original")
+    assert open_model(tmp_path / "b.safetensors").info.is_guess
+    chosen = open_model(tmp_path / "model.safetensors", "alpha-512")
+    convert(chosen, tmp_path / "folder", "diffusers")
+    assert open_model(tmp_path / "folder").info.variant.name == "alpha-512"
+
+
+def test_programs_get_json_for_what_is_no_model_too(tmp_path: Path) -> None:
+    told = command("info", tmp_path / "none.safetensors", "--json")
+    assert told.returncode == 1
+    report = json.loads(told.stdout)
+    assert not report["usable"]
+    assert report["verdict"].startswith("none.safetensors cannot be read")
+
+
 def test_only_headers_are_read(tmp_path: Path) -> None:
     """A file of 3 GB, nearly all of it a hole, is inspected without touching its numbers."""
     path = tmp_path / "PixArt-Sigma-512.safetensors"
