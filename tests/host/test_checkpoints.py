@@ -73,7 +73,7 @@ def test_the_loader_says_what_the_file_is(client: HostClient) -> None:
     client.free()
     result = client.run(few_steps(PixArtModelLoader={"file": FOLDER_NAME}))
     assert result.outputs[LOADER]["text"] == [
-        f"{FOLDER_NAME} is alpha-256, by the configuration beside it."
+        f"{FOLDER_NAME} is alpha-256, by the note in the file."
     ]
 
 
