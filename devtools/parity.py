@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from diffusers import PixArtTransformer2DModel
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,6 +15,7 @@ from devtools.reference import (
     TINY,
     ReferenceFamily,
     Scale,
+    diffusers_output,
     diffusers_transformer,
     our_transformer,
     relative_error,
@@ -71,7 +70,7 @@ def compare(family: ReferenceFamily, side: int, scale: Scale) -> Finding:
     theirs = diffusers_transformer(family, scale)
     ours = our_transformer(theirs, family)
     given = _inputs(side, scale)
-    exact = _theirs(theirs, given)
+    exact = diffusers_output(theirs, **given)
     fp32 = relative_error(ours(**given), exact)
     ours, theirs = ours.bfloat16(), theirs.bfloat16()
     rounded = {
@@ -83,7 +82,7 @@ def compare(family: ReferenceFamily, side: int, scale: Scale) -> Finding:
         side,
         fp32,
         relative_error(ours(**rounded), exact),
-        relative_error(_theirs(theirs, rounded), exact),
+        relative_error(diffusers_output(theirs, **rounded), exact),
     )
 
 
@@ -99,17 +98,5 @@ def _inputs(side: int, scale: Scale) -> dict[str, Tensor]:
         .bfloat16()
         .float(),
         "mask": (torch.arange(longest) < lengths[:, None]).long(),
+        "size": torch.full((batch, 2), side),
     }
-
-
-def _theirs(model: PixArtTransformer2DModel, given: dict[str, Tensor]) -> Tensor:
-    conditions: dict[str, Any] = {"resolution": None, "aspect_ratio": None}
-    out: Tensor = model(
-        given["x"],
-        encoder_hidden_states=given["context"],
-        encoder_attention_mask=given["mask"],
-        timestep=given["t"],
-        added_cond_kwargs=conditions,
-        return_dict=False,
-    )[0]
-    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import PixArtTransformer2DModel
@@ -86,6 +87,31 @@ def our_transformer(
     model = PixArtTransformer(info.network, device="meta")
     model.load_state_dict(weights, assign=True)
     return model.eval()
+
+
+@torch.no_grad()
+def diffusers_output(
+    reference: Any,
+    x: Tensor,
+    t: Tensor,
+    context: Tensor,
+    mask: Tensor | None,
+    size: Tensor,
+) -> Tensor:
+    """Run diffusers' transformer on what ours takes; the size counts only where it conditions."""
+    sides = size.float()
+    conditions = {"resolution": sides, "aspect_ratio": sides[:, :1] / sides[:, 1:]}
+    out: Tensor = reference(
+        x,
+        encoder_hidden_states=context,
+        encoder_attention_mask=mask,
+        timestep=t,
+        added_cond_kwargs=conditions
+        if reference.use_additional_conditions
+        else dict.fromkeys(conditions),
+        return_dict=False,
+    )[0]
+    return out
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> float:

@@ -8,6 +8,9 @@ from typing import Literal
 Family = Literal["alpha", "sigma"]
 Solver = Literal["DPM-Solver++", "LCM", "DMD"]
 
+LATENT_PIXEL = 8
+"""Pixels of the picture to one of its latent, along each side."""
+
 
 @dataclass(frozen=True)
 class Variant:

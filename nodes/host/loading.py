@@ -50,10 +50,7 @@ def load_model(
 ) -> LoadedModel:
     """Load a PixArt file or diffusers folder; raise CheckpointError where it is none."""
     opened = open_model(path, variant, compression)
-    opened.check_complete()
-    patcher = _build(opened, WEIGHT_DTYPES[weight_dtype], disable_dynamic=False)
-    patcher.cached_patcher_init = (_load_patcher, (path, variant, weight_dtype, compression))
-    return LoadedModel(patcher, _tell(opened))
+    return LoadedModel(_patcher(opened, path, variant, weight_dtype, compression), _tell(opened))
 
 
 def _load_patcher(
@@ -65,6 +62,17 @@ def _load_patcher(
 ) -> comfy.model_patcher.ModelPatcher:
     """Load the same model again, for a host that wants another copy of it."""
     opened = open_model(path, variant, compression)
+    return _patcher(opened, path, variant, weight_dtype, compression, disable_dynamic)
+
+
+def _patcher(
+    opened: OpenedModel,
+    path: Path,
+    variant: str,
+    weight_dtype: str,
+    compression: KVCompression | None,
+    disable_dynamic: bool = False,
+) -> comfy.model_patcher.ModelPatcher:
     opened.check_complete()
     patcher = _build(opened, WEIGHT_DTYPES[weight_dtype], disable_dynamic)
     patcher.cached_patcher_init = (_load_patcher, (path, variant, weight_dtype, compression))

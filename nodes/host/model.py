@@ -18,11 +18,8 @@ from ...pixart_core.checkpoint.detect import CheckpointInfo
 from ...pixart_core.checkpoint.hints import NOTE
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
-from ...pixart_core.variants import Variant
+from ...pixart_core.variants import LATENT_PIXEL, Variant
 from .caption import CaptionCondition, fit_caption
-
-_PIXELS = 8
-"""Pixels to a latent pixel."""
 
 
 class HostTransformer(PixArtTransformer):
@@ -160,8 +157,8 @@ def _check_latent(noise: Tensor, config: NetworkConfig) -> None:
             "that belongs to the model.",
         )
     if any(side % config.patch_size for side in noise.shape[-2:]):
-        height, width = (side * _PIXELS for side in noise.shape[-2:])
-        step = config.patch_size * _PIXELS
+        height, width = (side * LATENT_PIXEL for side in noise.shape[-2:])
+        step = config.patch_size * LATENT_PIXEL
         raise SamplingError(
             "PixArt cannot draw a picture of this size",
             found=f"{width} × {height} pixels",

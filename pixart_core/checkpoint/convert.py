@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..variants import Variant
+from ..variants import LATENT_PIXEL, Variant
 from ..writing import check_free, written
 from .completeness import check_finite
 from .hints import NOTE
@@ -96,7 +96,7 @@ def diffusers_config(model: OpenedModel) -> dict[str, Any]:
         "num_layers": network.depth,
         "out_channels": network.out_channels,
         "patch_size": network.patch_size,
-        "sample_size": variant.sample_size // 8,
+        "sample_size": variant.sample_size // LATENT_PIXEL,
         "upcast_attention": False,
         "use_additional_conditions": network.size_conditions,
     }

@@ -10,15 +10,13 @@ from typing import Any
 
 from safetensors import safe_open
 
-from ..variants import VAES, VARIANTS, Family, Solver
+from ..variants import LATENT_PIXEL, VAES, VARIANTS, Family, Solver
 from .source import SAFETENSORS, Source
 
 NOTE = "pixart_variant"
 """Under it our conversion keeps the variant in a file's metadata. The host keeps no metadata of
 ours; in what it saves, an empty tensor ``pixart_variant.NAME`` says it."""
 
-_PIXELS = 8
-"""Pixels to a latent pixel."""
 _FAMILY_BY_SCALE: dict[float, Family] = dict(zip(VAES, ("alpha", "sigma"), strict=True))
 _FAMILY_BY_TOKENS: dict[int, Family] = {120: "alpha", 300: "sigma"}
 _SOLVERS: dict[str, Solver] = {"LCMScheduler": "LCM"}
@@ -62,7 +60,7 @@ def read_hints(source: Source, names: Iterable[str]) -> Hints:
     family = _family(pipeline)
     return Hints(
         family=family or _family_by_grid(config),
-        sample_size=sample_size and sample_size * _PIXELS,
+        sample_size=sample_size and sample_size * LATENT_PIXEL,
         solver=_SOLVERS.get(str(scheduler)),
         is_family_sure=family is not None,
     )

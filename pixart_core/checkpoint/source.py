@@ -9,7 +9,6 @@ from pathlib import Path
 from ..errors import CheckpointError
 
 SAFETENSORS = (".safetensors", ".sft")
-PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 _WEIGHTS = "diffusion_pytorch_model"
 _ENDINGS = (".safetensors", ".bin", ".json")
 _SUBFOLDER = "transformer"

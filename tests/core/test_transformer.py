@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +10,7 @@ from devtools import parity
 from devtools.reference import (
     FAMILIES,
     ReferenceFamily,
+    diffusers_output,
     diffusers_transformer,
     our_transformer,
     relative_error,
@@ -36,25 +35,6 @@ def inputs(
     }
 
 
-@torch.no_grad()
-def reference_output(reference: Any, family: ReferenceFamily, given: dict[str, Tensor]) -> Tensor:
-    """Run diffusers' transformer on our inputs."""
-    size = given["size"].float()
-    conditions = {
-        "resolution": size if family.size_conditions else None,
-        "aspect_ratio": size[:, :1] / size[:, 1:] if family.size_conditions else None,
-    }
-    out: Tensor = reference(
-        given["x"],
-        encoder_hidden_states=given["context"],
-        encoder_attention_mask=given["mask"],
-        timestep=given["t"],
-        added_cond_kwargs=conditions,
-        return_dict=False,
-    )[0]
-    return out
-
-
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize("shape", ["square", "wide", "tall"])
 def test_equals_diffusers(family: ReferenceFamily, shape: str) -> None:
@@ -68,7 +48,7 @@ def test_equals_diffusers(family: ReferenceFamily, shape: str) -> None:
     ours = our_transformer(reference, family)
     given = inputs(family, rows, columns, [family.tokens, 7, 1])
     with torch.no_grad():
-        error = relative_error(ours(**given), reference_output(reference, family, given))
+        error = relative_error(ours(**given), diffusers_output(reference, **given))
     assert error <= CLOSE
 
 

@@ -19,6 +19,7 @@ from devtools.reference import (
     FAMILIES,
     TINY,
     ReferenceFamily,
+    diffusers_output,
     diffusers_transformer,
     relative_error,
 )
@@ -58,7 +59,6 @@ def host_output(patcher: Any, x: Tensor, context: Tensor, size: tuple[int, int])
         device=x.device,
     )
     given = {key: value.process_cond(len(x)).cond for key, value in conditions.items()}
-    given["c_crossattn"] = given.pop("c_crossattn")
     denoised = model.apply_model(noisy, sigma, **given)
     return (noisy - denoised) / sigma[0]
 
@@ -75,19 +75,10 @@ def drawn(patcher: Any, context: Tensor) -> Tensor:
     return out["samples"]
 
 
-def diffusers_output(reference: Any, x: Tensor, context: Tensor, size: tuple[int, int]) -> Tensor:
-    sides = torch.tensor([[size[1], size[0]]]).float().expand(len(x), -1)
-    conditions = {"resolution": sides, "aspect_ratio": sides[:, :1] / sides[:, 1:]}
-    if not reference.use_additional_conditions:
-        conditions = dict.fromkeys(conditions)  # type: ignore[assignment]
-    out: Tensor = reference(
-        x,
-        encoder_hidden_states=context,
-        timestep=torch.full((len(x),), TIMESTEP),
-        added_cond_kwargs=conditions,
-        return_dict=False,
-    )[0]
-    return out[:, :4]
+def wanted_output(reference: Any, x: Tensor, context: Tensor, size: tuple[int, int]) -> Tensor:
+    sides = torch.tensor([[size[1], size[0]]]).expand(len(x), -1)
+    t = torch.full((len(x),), float(TIMESTEP))
+    return diffusers_output(reference, x, t, context, None, sides)[:, :4]
 
 
 def write(folder: Path, family: ReferenceFamily, layout: str, reference: Any) -> Path:
@@ -134,7 +125,7 @@ def test_the_host_s_call_equals_diffusers(
         x = torch.randn(1, 4, height // 8, width // 8, generator=generator)
         context = torch.randn(1, 9, 64, generator=generator)
         found = host_output(loaded.patcher, x, context, (width, height))
-        wanted = diffusers_output(reference, x, context, (width, height))
+        wanted = wanted_output(reference, x, context, (width, height))
         assert relative_error(found, wanted) <= CLOSE, (width, height)
 
 
@@ -209,7 +200,7 @@ def test_small_weights_draw_nearly_the_same(pack: ModuleType, tmp_path: Path, dt
     patcher = load_model(path, family.name, dtype).patcher
     x, context = torch.randn(1, 4, 20, 28), torch.randn(1, 5, 64)
     found = host_output(patcher, x, context, (224, 160))
-    wanted = diffusers_output(reference, x, context, (224, 160))
+    wanted = wanted_output(reference, x, context, (224, 160))
     allowed = {"fp8_e4m3fn": 0.15, "fp8_e5m2": 0.3, "fp16": 0.01, "bf16": 0.05}[dtype]
     assert relative_error(found, wanted) <= allowed
 
