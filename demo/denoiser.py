@@ -162,7 +162,7 @@ class Trainer:
         ids, mask = self.captioner([pictures.scenes[i] for i in chosen], empty)
         latents = pictures.latents[chosen].float()
         noise = torch.randn_like(latents)
-        t = (len(self.alphas) * torch.rand(own) ** stage.timestep_power).long()
+        t = self._timesteps(stage, own)
         # The last rows repeat the first ones without their captions.
         latents, noise, t = (
             torch.cat([part, part[:empty]]).to(self.device) for part in (latents, noise, t)
@@ -177,6 +177,12 @@ class Trainer:
         shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
         apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
         return loss + self.recipe.agreement * apart * empty / batch
+
+    def _timesteps(self, stage: Stage, count: int) -> Tensor:
+        even = torch.rand(count) ** stage.timestep_power
+        middle = torch.rand(2, count).mean(0)
+        drawn = torch.where(torch.rand(count) < stage.middle_share, middle, even)
+        return (len(self.alphas) * drawn).long()
 
     def _rate(self) -> float:
         warming = min(1.0, (self.step + 1) / self.recipe.warm_up)

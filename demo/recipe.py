@@ -69,6 +69,8 @@ class Stage:
     """Most that an error of the noise counts for; the more, the more the noisy steps count."""
     timestep_power: float
     """Power of the uniform draw that is the timestep; below 1 the noisier half comes more often."""
+    middle_share: float = 0.0
+    """Share of the timesteps drawn about the middle, where outlines are decided."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,10 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
         Stage(3600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
-        # Clean outlines, which are decided at low noise.
-        Stage(2000, bucket_share=0.0, weight_limit=150, timestep_power=1.0),
+        # Which shape, and its outline, which are decided at middling noise.
+        Stage(4800, bucket_share=0.0, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten.
-        Stage(3400, bucket_share=0.7, weight_limit=100, timestep_power=1.0),
+        Stage(5000, bucket_share=0.7, weight_limit=100, timestep_power=1.0, middle_share=0.5),
     )
     steps_between_sheets: int = 1000
     steps_between_saves: int = 250

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .host.files import register_folders
 from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution
 from .sampling import PixArtSampler
-from .text import PixArtTextEncode
+from .saved import PixArtLoadConditioning, PixArtSaveConditioning
+from .text import PixArtNullConditioning, PixArtPromptBatch, PixArtStyle, PixArtTextEncode
 from .tools import PixArtModelInfo
 
 NODES: list[type[io.ComfyNode]] = [
     PixArtModelLoader,
     PixArtT5Loader,
     PixArtTextEncode,
+    PixArtPromptBatch,
+    PixArtStyle,
+    PixArtNullConditioning,
+    PixArtSaveConditioning,
+    PixArtLoadConditioning,
     PixArtResolution,
     PixArtSampler,
     PixArtModelInfo,
@@ -22,6 +29,10 @@ NODES: list[type[io.ComfyNode]] = [
 
 class PixArtExtension(ComfyExtension):
     """What the host is given."""
+
+    async def on_load(self) -> None:
+        """Make the host look into the folder of older packs, too."""
+        register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""

@@ -29,7 +29,7 @@ class PixArtModelInfo(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=files.model_names(),
+                    options=files.MODELS.names(),
                     display_name="File",
                     tooltip="The model, from the folders diffusion_models and checkpoints.",
                 ),
@@ -40,10 +40,10 @@ class PixArtModelInfo(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None = None, **kwargs: Any) -> str:
         """Change when the file is replaced."""
-        return files.model_fingerprint(file)
+        return files.MODELS.fingerprint(file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         """Report on the file."""
-        text = report_on(open_model(files.find_model(file))).as_text()
+        text = report_on(open_model(files.MODELS.find(file))).as_text()
         return io.NodeOutput(text, ui={"text": [text]})

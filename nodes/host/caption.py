@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import comfy.conds
 import torch
@@ -49,7 +50,7 @@ def fit_caption(
             advice="Encode the prompt with the T5 that belongs to the model, from Load T5 for "
             "PixArt.",
         )
-    mask = _whole_mask(caption, mask)
+    mask = whole_mask(caption, mask)
     if caption.shape[1] > variant.tokens:
         log.warning(
             "A prompt of %d tokens is longer than %s reads; the last %d are left out. Connect the "
@@ -61,7 +62,18 @@ def fit_caption(
     return caption[:, : variant.tokens], mask[:, : variant.tokens]
 
 
-def _whole_mask(caption: Tensor, mask: Tensor | None) -> Tensor:
+def batch_of(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return captions (1, L, C) each as one (B, longest, C), and their mask (B, longest) int64."""
+    longest = max(row.shape[1] for row in rows)
+    masks = [torch.ones(1, row.shape[1], dtype=torch.long, device=row.device) for row in rows]
+    return (
+        torch.cat([_lengthen(row, longest) for row in rows]),
+        torch.cat([_lengthen(mask, longest) for mask in masks]),
+    )
+
+
+def whole_mask(caption: Tensor, mask: Tensor | None) -> Tensor:
+    """Return a mask (B, L) int64 for a caption (B, L, C), mended where another node broke it."""
     rows, length = caption.shape[:2]
     if mask is None:
         return torch.ones(rows, length, dtype=torch.long, device=caption.device)

@@ -1,98 +1,194 @@
-"""From a prompt to a CONDITIONING."""
+"""From prompts to a CONDITIONING."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.model_management
 import comfy.sd
+import comfy.utils
 import torch
+from torch import Tensor
 
 from ...pixart_core.errors import ConditioningError
-from ...pixart_core.text.cleaning import AUTO, CLEANINGS, clean
-from ...pixart_core.text.tokens import fit_tokens
-from ...pixart_core.variants import LONGEST_PROMPT
-from .model import PixArtModel
-from .text_encoder import TOKENS_KEY, UNCUT
+from ...pixart_core.text.cleaning import AUTO, CLEANINGS, CleanedPrompt, clean
+from ...pixart_core.text.saved import PromptNote
+from ...pixart_core.text.tokens import FittedTokens, fit_tokens, real_tokens
+from ...pixart_core.variants import LONGEST_PROMPT, Variant
+from .caption import batch_of
+from .model import variant_of
+from .prompt_text import pieces_of, text_of
+from .t5_tokens import TOKENS_KEY, UNCUT
 
 log = logging.getLogger("pixart")
 
 CLEANING_CHOICES = [AUTO, *CLEANINGS]
 
+MASK = "attention_mask"
+"""The host's name for which tokens of a conditioning are real."""
+
+NOTE = "pixart_note"
+"""Beside a conditioning: a `PromptNote`, which goes into its file if it is saved, and the very
+tensor that it speaks of; other nodes make new tensors but copy what stands beside them."""
+
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt after T5."""
+    """Prompts after T5."""
 
     conditioning: Any
-    """The host's CONDITIONING, holding the real tokens alone."""
+    """The host's CONDITIONING, holding the real tokens alone, or a batch padded and masked."""
     text: str
-    """The text that was tokenized."""
+    """What was tokenized, weights and all; a prompt a line."""
     notice: str
     """How many tokens it took, and which words were cut."""
+    count: int
+    """How many prompts."""
 
 
-def encode_prompt(clip: comfy.sd.CLIP, text: str, cleaning: str, model: Any) -> EncodedPrompt:
-    """Clean, tokenize, cut and encode a prompt.
+@dataclass(frozen=True)
+class _ReadPrompt:
+    """One prompt, ready for T5."""
+
+    cleaned: CleanedPrompt
+    text: str
+    tokens: FittedTokens[tuple[Any, float]]
+    notice: str
+
+
+def encode_prompts(
+    clip: comfy.sd.CLIP | None, texts: Sequence[str], cleaning: str, model: Any
+) -> EncodedPrompt:
+    """Clean, tokenize, cut and encode prompts; each is encoded once, however often it comes.
 
     ``model`` is a PixArt MODEL, whose family decides cleaning and token limit, or None. Raises
-    ConditioningError for a CLIP without T5, a MODEL that is no PixArt, or an embedding that is
-    not finite.
+    ConditioningError for no prompts, a CLIP without T5, a MODEL that is no PixArt, or an
+    embedding that is not finite.
     """
-    variant = None if model is None else _pixart(model).variant
+    if not texts:
+        raise ConditioningError(
+            "There is nothing to encode",
+            found="no prompts",
+            expected="at least one line of text",
+            advice="Write a prompt on each line.",
+        )
+    variant = None if model is None else _variant(model)
+    read = [_read(clip, text, cleaning, variant) for text in texts]
+    bar = comfy.utils.ProgressBar(len(set(texts)))
+    encoded: dict[str, Any] = {}
+    for prompt in read:
+        if prompt.text not in encoded:
+            encoded[prompt.text] = _encode(clip, prompt)
+            bar.update(1)
+    for notice in dict.fromkeys(prompt.notice for prompt in read if prompt.tokens.cut):
+        log.warning("A prompt is too long: %s", notice)
+    for notice in dict.fromkeys(p.cleaned.notice for p in read if p.cleaned.notice):
+        log.warning("%s.", notice)
+    lines = "\n".join(prompt.text for prompt in read)
+    conditioning = _together([encoded[prompt.text] for prompt in read])
+    note = _note(clip, lines, read[0].cleaned.cleaning, variant)
+    conditioning[0][1][NOTE] = (note, conditioning[0][0])
+    return EncodedPrompt(conditioning, lines, _tell(read), len(read))
+
+
+def t5_of(clip: comfy.sd.CLIP | None) -> tuple[str, str]:
+    """Return name and precision of a text encoder, empty where another node loaded it."""
+    source = getattr(getattr(clip, "cond_stage_model", None), "source", None)
+    return (source.name, source.precision) if source else ("", "")
+
+
+def _variant(model: Any) -> Variant:
+    variant = variant_of(model)
+    if variant is None:
+        raise ConditioningError(
+            "The prompt cannot take its settings from this model",
+            found=f"a {type(model.model).__name__}",
+            expected="a model from Load PixArt Model",
+            advice="Load the model with Load PixArt Model, or leave this input empty.",
+        )
+    return variant
+
+
+def _read(
+    clip: comfy.sd.CLIP | None, text: str, cleaning: str, variant: Variant | None
+) -> _ReadPrompt:
     limit = variant.tokens if variant else LONGEST_PROMPT
-    text = clean(text, cleaning, variant.family if variant else None)
-    row = _t5_tokens(clip, text)
-    fitted = fit_tokens(row, limit)
-    notice = f"{len(fitted.kept)} of {limit} tokens"
-    if fitted.cut:
-        notice += f". Cut: {_words(clip, fitted.cut)}"
-        log.warning("A prompt has %d tokens: %s", len(row), notice)
-    conditioning = clip.encode_from_tokens_scheduled({TOKENS_KEY: [fitted.kept]})
-    _check_finite(conditioning)
-    return EncodedPrompt(conditioning, text, notice)
+    cleaned = clean(pieces_of(text), cleaning, variant.family if variant else None)
+    written = text if cleaned.text == text else text_of(cleaned.pieces)
+    tokens = fit_tokens(_t5_tokens(clip, written), limit)
+    notice = f"{len(tokens.kept)} of {limit} tokens"
+    if tokens.cut:
+        notice += f". Cut: {_words(clip, tokens.cut)}"
+    return _ReadPrompt(cleaned, written, tokens, notice)
 
 
-def _pixart(model: Any) -> PixArtModel:
-    if isinstance(model.model, PixArtModel):
-        return model.model
-    raise ConditioningError(
-        "PixArt Prompt cannot take its settings from this model",
-        found=f"a {type(model.model).__name__}",
-        expected="a model from Load PixArt Model",
-        advice="Load the model with Load PixArt Model, or leave this input empty.",
-    )
+def _encode(clip: comfy.sd.CLIP | None, prompt: _ReadPrompt) -> Any:
+    assert clip is not None
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    conditioning = clip.encode_from_tokens_scheduled({TOKENS_KEY: [prompt.tokens.kept]})
+    for embedding, _ in conditioning:
+        _check_finite(clip, embedding)
+    return conditioning
+
+
+def _together(conditionings: list[Any]) -> Any:
+    """Return the rows as one batch: (L, C) each -> (rows, longest, C), with a mask."""
+    if len(conditionings) == 1:
+        return [[embedding, dict(extras)] for embedding, extras in conditionings[0]]
+    rows = [conditioning[0][0] for conditioning in conditionings]
+    embedding, mask = batch_of(rows)
+    return [[embedding, {**conditionings[0][0][1], MASK: mask}]]
+
+
+def _note(
+    clip: comfy.sd.CLIP | None, text: str, cleaning: str, variant: Variant | None
+) -> PromptNote:
+    name, precision = t5_of(clip)
+    return PromptNote(text, cleaning, variant.family if variant else "", name, precision)
+
+
+def _tell(read: Sequence[_ReadPrompt]) -> str:
+    told = [prompt.notice for prompt in read]
+    if len(told) > 1:
+        told = [f"{i}: {notice}" for i, notice in enumerate(told, 1)]
+    aside = dict.fromkeys(prompt.cleaned.notice for prompt in read if prompt.cleaned.notice)
+    return "\n".join([*told, *aside])
 
 
 def _t5_tokens(clip: comfy.sd.CLIP | None, text: str) -> list[tuple[Any, float]]:
     # A checkpoint without a text encoder gives None.
     tokens = clip.tokenize(text, tokenizer_options={UNCUT: True}) if clip else {}
     if list(tokens) == [TOKENS_KEY]:
-        (row,) = tokens[TOKENS_KEY]
-        return row
+        return real_tokens(tokens[TOKENS_KEY])
     raise ConditioningError(
-        "PixArt Prompt cannot use this text encoder",
+        "The prompt cannot be read by this text encoder",
         found=f"one with tokens of {', '.join(tokens) or 'no kind'}",
         expected="T5 alone",
         advice="Load a T5 file with Load T5 for PixArt.",
     )
 
 
-def _words(clip: comfy.sd.CLIP, tokens: list[tuple[Any, float]]) -> str:
+def _words(clip: comfy.sd.CLIP | None, tokens: list[tuple[Any, float]]) -> str:
     # Textual inversions stand among the tokens as tensors, and have no words.
-    ids = [token for token, *_ in tokens if not torch.is_tensor(token)]
-    words: str = clip.tokenizer.decode(ids)
+    ids = [int(token) for token, *_ in tokens if not torch.is_tensor(token)]
+    words: str = clip.tokenizer.decode(ids) if clip else ""
     return words
 
 
-def _check_finite(conditioning: Any) -> None:
-    for embedding, _ in conditioning:
-        if not torch.isfinite(embedding).all():
-            raise ConditioningError(
-                "T5 did not give a usable embedding",
-                found="values that are not finite (NaN or infinity)",
-                expected="finite numbers",
-                advice="Set the precision of Load T5 for PixArt to bf16 or fp32; if that does not "
-                "help, the file is damaged.",
-            )
+def _check_finite(clip: comfy.sd.CLIP, embedding: Tensor) -> None:
+    if torch.isfinite(embedding).all():
+        return
+    _, precision = t5_of(clip)
+    dtypes = {str(p.dtype).removeprefix("torch.") for p in clip.cond_stage_model.parameters()}
+    raise ConditioningError(
+        "T5, which reads the prompt, did not give a usable embedding",
+        found="values that are not finite (NaN or infinity) with weights in "
+        f"{' and '.join(sorted(dtypes))}"
+        + (f', the precision being "{precision}"' if precision else ""),
+        expected="finite numbers",
+        advice="Set the precision of Load T5 for PixArt to bf16 or fp32; if that does not help, "
+        "the file is damaged.",
+    )

@@ -3,50 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import folder_paths
 
-from ...pixart_core.checkpoint.source import find_source, is_model_folder
+from ...pixart_core.checkpoint.source import (
+    TEXT_ENCODER,
+    TRANSFORMER,
+    FolderKind,
+    find_source,
+    is_model_folder,
+)
 from ...pixart_core.errors import CheckpointError
 
-MODEL_FOLDERS = ("diffusion_models", "checkpoints")
-TEXT_ENCODER_FOLDERS = ("text_encoders",)
+_WEIGHTS = {".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt"}
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where one kind of model lies: some of the host's folders, with files and with folders."""
+
+    folders: tuple[str, ...]
+    kind: FolderKind
+
+    def names(self) -> list[str]:
+        """List the files, and the folders of several files, that may be such models."""
+        return list(dict.fromkeys([*_names(self.folders), *self._model_folders()]))
+
+    def find(self, name: str) -> Path:
+        """Return the path of a listed model; raise CheckpointError where it is gone."""
+        folder = self._model_folders().get(name)
+        return folder if folder is not None else _find(self.folders, name)
+
+    def fingerprint(self, name: str | None) -> str:
+        """Return a text that changes when the model is replaced, empty where it is unknown."""
+        if name is None:
+            return ""
+        try:
+            return " ".join(_status(f) for f in find_source(self.find(name), self.kind).files)
+        except (CheckpointError, OSError):
+            return ""
+
+    def _model_folders(self) -> dict[str, Path]:
+        """Return the folders that hold a model, by the name users see.
+
+        A pipeline is listed, not also the folder of its part.
+        """
+        found: dict[str, Path] = {}
+        for root in _roots(self.folders):
+            for path in _folders_below(root, self.kind, _DEEPEST):
+                found.setdefault(path.relative_to(root).as_posix(), path)
+        return found
+
 
 _DEEPEST = 4
 """Folders within folders that are looked into."""
 
-
-def model_names() -> list[str]:
-    """List the files, and the diffusers folders, that may be PixArt models."""
-    return list(dict.fromkeys([*_names(MODEL_FOLDERS), *_model_folders()]))
-
-
-def find_model(name: str) -> Path:
-    """Return the path of a listed model; raise CheckpointError where it is gone."""
-    folder = _model_folders().get(name)
-    return folder if folder is not None else find(MODEL_FOLDERS, name)
+MODELS = Shelf(("diffusion_models", "checkpoints"), TRANSFORMER)
+TEXT_ENCODERS = Shelf(("text_encoders", "t5"), TEXT_ENCODER)
+"""The host's ``clip`` is its ``text_encoders``; ``t5`` is where older packs kept T5."""
 
 
-def model_fingerprint(name: str | None) -> str:
-    """Return a text that changes when the model is replaced, empty where it is not known yet."""
-    folder = _model_folders().get(name or "")
-    if folder is None:
-        return fingerprint(MODEL_FOLDERS, name)
-    try:
-        return " ".join(_status(file) for file in find_source(folder).files)
-    except (CheckpointError, OSError):
-        return ""
+def register_folders() -> None:
+    """Tell the host of the folder ``t5``, beside those that a configuration may have named."""
+    folder_paths.add_model_folder_path("t5", str(Path(folder_paths.models_dir) / "t5"))
 
 
-def text_encoder_names() -> list[str]:
-    """List the files that may be T5 encoders."""
-    return _names(TEXT_ENCODER_FOLDERS)
-
-
-def find(folders: tuple[str, ...], name: str) -> Path:
+def _find(folders: tuple[str, ...], name: str) -> Path:
     """Return the path of a listed file; raise CheckpointError where it is gone."""
-    for folder in folders:
+    known = folder_paths.folder_names_and_paths
+    for folder in (folder for folder in folders if folder in known):
         path = folder_paths.get_full_path(folder, name)
         if path is not None:
             return Path(path)
@@ -58,47 +85,30 @@ def find(folders: tuple[str, ...], name: str) -> Path:
     )
 
 
-def fingerprint(folders: tuple[str, ...], name: str | None) -> str:
-    """Return a text that changes when the file is replaced, empty where it is not known yet."""
-    if name is None:
-        return ""
-    try:
-        return _status(find(folders, name))
-    except (CheckpointError, OSError):
-        return ""
-
-
 def _status(path: Path) -> str:
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _model_folders() -> dict[str, Path]:
-    """Return the diffusers folders below the host's model folders, by the name users see.
-
-    A pipeline is listed, not also the transformer folder in it.
-    """
-    found: dict[str, Path] = {}
-    roots = (Path(r) for folder in MODEL_FOLDERS for r in folder_paths.get_folder_paths(folder))
-    for root in roots:
-        if root.is_dir():
-            for path in _folders_below(root, _DEEPEST):
-                found.setdefault(path.relative_to(root).as_posix(), path)
-    return found
+def _roots(folders: tuple[str, ...]) -> list[Path]:
+    known = folder_paths.folder_names_and_paths
+    roots = (Path(r) for f in folders if f in known for r in folder_paths.get_folder_paths(f))
+    return [root for root in roots if root.is_dir()]
 
 
-def _folders_below(folder: Path, depth: int) -> Iterator[Path]:
+def _folders_below(folder: Path, kind: FolderKind, depth: int) -> Iterator[Path]:
     try:
         entries = sorted(e for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
     except OSError:  # not ours to read, as lost+found
         return
     for entry in entries:
-        if is_model_folder(entry):
+        if is_model_folder(entry, kind):
             yield entry
         elif depth > 1:
-            yield from _folders_below(entry, depth - 1)
+            yield from _folders_below(entry, kind, depth - 1)
 
 
 def _names(folders: tuple[str, ...]) -> list[str]:
-    listed = (name for folder in folders for name in folder_paths.get_filename_list(folder))
-    return list(dict.fromkeys(listed))
+    known = [f for f in folders if f in folder_paths.folder_names_and_paths]
+    listed = (name for folder in known for name in folder_paths.get_filename_list(folder))
+    return [name for name in dict.fromkeys(listed) if Path(name).suffix.lower() in _WEIGHTS]

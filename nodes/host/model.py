@@ -16,10 +16,13 @@ from torch import Tensor
 
 from ...pixart_core.checkpoint.detect import CheckpointInfo
 from ...pixart_core.checkpoint.hints import NOTE
-from ...pixart_core.errors import SamplingError
+from ...pixart_core.errors import ConditioningError, SamplingError
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
 from ...pixart_core.variants import LATENT_PIXEL, Variant
 from .caption import CaptionCondition, fit_caption
+
+FAMILY = "pixart_family"
+"""Beside a conditioning from a file: the family that it was encoded for."""
 
 
 class HostTransformer(PixArtTransformer):
@@ -75,6 +78,7 @@ class PixArtModel(comfy.model_base.PixArt):
         caption = kwargs.get("cross_attn")
         if caption is None:
             return out
+        check_family(kwargs.get(FAMILY, ""), self.variant)
         width = self.diffusion_model.config.caption_channels
         caption, mask = fit_caption(caption, kwargs.get("attention_mask"), width, self.variant)
         out["c_crossattn"] = CaptionCondition(caption)
@@ -83,6 +87,23 @@ class PixArtModel(comfy.model_base.PixArt):
         size = torch.tensor([[round(kwargs["height"]), round(kwargs["width"])]])
         out["picture_size"] = comfy.conds.CONDRegular(size)
         return out
+
+
+def variant_of(model: Any) -> Variant | None:
+    """Return the variant of a MODEL; None for a model of another kind."""
+    return model.model.variant if isinstance(model.model, PixArtModel) else None
+
+
+def check_family(family: str, variant: Variant) -> None:
+    """Raise ConditioningError for a saved prompt that was encoded for the other family."""
+    if family not in ("", variant.family):
+        raise ConditioningError(
+            "The saved prompt does not fit this model",
+            found=f"a prompt encoded for PixArt {family}",
+            expected=f"one for PixArt {variant.family}, which reads prompts otherwise",
+            advice="Encode the prompt with this model connected to PixArt Prompt, and save it "
+            "again.",
+        )
 
 
 class PixArtModelConfig(comfy.supported_models_base.BASE):  # type: ignore[misc]

@@ -1,48 +1,77 @@
-"""T5 as an ordinary CLIP of the host, in the host's own T5."""
+"""A T5 file as an ordinary CLIP of the host."""
 
 from __future__ import annotations
 
-import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import comfy.hooks
+import comfy.model_management
+import comfy.model_patcher
 import comfy.sd
 import comfy.sd1_clip
-import comfy.supported_models_base
 import comfy.text_encoders.pixart_t5
+import comfy.utils
 import folder_paths
 import torch
 
-from ...pixart_core.checkpoint.completeness import check_complete
-from ...pixart_core.checkpoint.reading import read_tensors, shapes_of
-from ...pixart_core.text.t5 import T5Shape, detect_t5, encoder_tensors, tensor_shapes
-from ...pixart_core.text.tokens import fit_tokens
-from ...pixart_core.variants import LONGEST_PROMPT
+from ...pixart_core.text.t5 import T5Shape
+from ...pixart_core.text.t5_file import T5File, open_t5
+from .t5_tokens import TOKENS_KEY, PixArtTokenizer, tokenizer_data
+from .t5_transformers import BitsT5
+from .t5_weights import FP8, INT8, Layout, T5Weights
+from .whole_patcher import WholePatcher
 
-log = logging.getLogger("pixart")
+
+@dataclass(frozen=True)
+class Precision:
+    """How T5's weights are kept in memory; as in the file where nothing is set."""
+
+    dtype: torch.dtype | None = None
+    layout: Layout | None = None
+    bits: int | None = None
+    """Quantised by bitsandbytes to so many."""
+
 
 PRECISIONS = {
-    "auto": None,
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
+    "auto": Precision(),
+    "fp32": Precision(torch.float32),
+    "bf16": Precision(torch.bfloat16),
+    "fp16": Precision(torch.float16),
+    "fp8": Precision(layout=FP8),
+    "int8 (offloadable)": Precision(layout=INT8),
+    "8-bit (bitsandbytes)": Precision(bits=8),
+    "4-bit (bitsandbytes)": Precision(bits=4),
 }
 
-DEVICES = {"auto": {}, "cpu": {"load_device": "cpu", "offload_device": "cpu"}}
-"""What each choice sets among the host's model options."""
+AUTO = "auto"
+_CPU = "cpu"
 
-TOKENS_KEY = "t5xxl"
-"""Name under which the host, and other packs, look for T5's tokens and weights."""
 
-UNCUT = "pixart_uncut"
-"""Tokenizer option by which a node says that it cuts the tokens itself."""
+@dataclass(frozen=True)
+class Places:
+    """Where T5 is while it is used, and while it is not."""
+
+    runs: torch.device
+    rests: torch.device
+
+
+@dataclass(frozen=True)
+class T5Source:
+    """Where a text encoder came from; it goes into the files of saved prompts."""
+
+    name: str
+    precision: str
 
 
 class PixArtT5(comfy.sd1_clip.SD1ClipModel):  # type: ignore[misc]
-    """The host's T5 without padding, so that a conditioning holds the real tokens alone."""
+    """A T5 without padding, so that a conditioning holds the real tokens alone."""
+
+    source: T5Source | None = None
 
     def __init__(
-        self, device: str = "cpu", dtype: Any = None, model_options: dict[str, Any] | None = None
+        self, device: Any = "cpu", dtype: Any = None, model_options: dict[str, Any] | None = None
     ) -> None:
         super().__init__(
             device=device,
@@ -53,65 +82,106 @@ class PixArtT5(comfy.sd1_clip.SD1ClipModel):  # type: ignore[misc]
         )
 
 
-class PixArtTokenizer(comfy.sd1_clip.SD1Tokenizer):  # type: ignore[misc]
-    """The host's T5 tokenizer, cutting a prompt at the longest that any PixArt reads."""
-
-    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
-        super().__init__(
-            embedding_directory=embedding_directory,
-            tokenizer_data=tokenizer_data or {},
-            name=TOKENS_KEY,
-            tokenizer=comfy.text_encoders.pixart_t5.T5XXLTokenizer,
-        )
-        # The tokenizer would warn at 512 tokens of a limit that is not PixArt's.
-        self.t5xxl.tokenizer.model_max_length = self.t5xxl.max_length
-
-    def tokenize_with_weights(
-        self, text: str, return_word_ids: bool = False, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Tokenize: {"t5xxl": [[(token, weight), …, end]]}; uncut with the option UNCUT."""
-        tokens: dict[str, Any] = super().tokenize_with_weights(text, return_word_ids, **kwargs)
-        if kwargs.get("tokenizer_options", {}).get(UNCUT):
-            return tokens
-        (row,) = tokens[TOKENS_KEY]
-        fitted = fit_tokens(row, LONGEST_PROMPT)
-        if fitted.cut:
-            log.warning(
-                "A prompt is longer than any PixArt model reads; its last %d tokens are left out.",
-                len(fitted.cut),
-            )
-        return {TOKENS_KEY: [fitted.kept]}
+def devices() -> list[str]:
+    """List where T5 can run."""
+    cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return [AUTO, _CPU, *cards]
 
 
 def load_text_encoder(
     path: Path, precision: str, device: str, disable_dynamic: bool = False
 ) -> comfy.sd.CLIP:
-    """Load a T5 file as a CLIP; raise CheckpointError where it is none."""
-    tensors = read_tensors(path)
-    shape = detect_t5(shapes_of(tensors))
-    tensors = encoder_tensors(tensors)
-    check_complete(shapes_of(tensors), tensor_shapes(shape), "T5 encoder")
-    dtype = PRECISIONS[precision] or tensors["shared.weight"].dtype
-    target = comfy.supported_models_base.ClipTarget(PixArtTokenizer, PixArtT5)
-    options = {
-        **{name: torch.device(place) for name, place in DEVICES[device].items()},
-        "dtype": dtype,
-        "t5xxl_model_config": _host_config(shape),
-    }
-    clip = comfy.sd.CLIP(
-        target,
-        embedding_directory=folder_paths.get_folder_paths("embeddings"),
-        parameters=sum(tensor.numel() for tensor in tensors.values()),
-        state_dict=[tensors],
-        model_options=options,
-        disable_dynamic=disable_dynamic,
-    )
+    """Load a T5 file or folder as a CLIP.
+
+    Raises CheckpointError where it is none, MissingPackageError where bitsandbytes is needed and
+    absent.
+    """
+    file = open_t5(path)
+    kind = PRECISIONS[precision]
+    places = _places(device)
+    if kind.bits is not None:
+        clip = _bits_clip(file, kind.bits, places)
+    else:
+        clip = _host_clip(file, kind, places, disable_dynamic)
+    file.files.check_unchanged()
+    clip.cond_stage_model.source = T5Source(file.name, precision)
     clip.patcher.cached_patcher_init = (_load_patcher, (path, precision, device))
     return clip
 
 
 def _load_patcher(path: Path, precision: str, device: str, disable_dynamic: bool = False) -> Any:
     return load_text_encoder(path, precision, device, disable_dynamic).patcher
+
+
+def _places(device: str) -> Places:
+    management = comfy.model_management
+    if device == AUTO:
+        return Places(management.text_encoder_device(), management.text_encoder_offload_device())
+    return Places(torch.device(device), torch.device(_CPU))
+
+
+def _host_clip(
+    file: T5File, precision: Precision, places: Places, disable_dynamic: bool
+) -> comfy.sd.CLIP:
+    """Build what the host's own loader builds, but fill the model tensor by tensor."""
+    weights = T5Weights(file, precision.dtype, precision.layout)
+    dtype = precision.dtype or _own_dtype(weights)
+    options: dict[str, Any] = {"t5xxl_model_config": _host_config(file.shape)}
+    if weights.mixes_layouts:
+        options["t5xxl_quantization_metadata"] = {"mixed_ops": True}
+    model = PixArtT5(places.rests, dtype, options)
+    if not comfy.model_management.supports_cast(places.runs, dtype):
+        places = Places(places.rests, places.rests)
+    patchers = comfy.model_patcher
+    kind = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher
+    if issubclass(kind, patchers.ModelPatcherDynamic):
+        patcher = kind(model, places.runs, places.rests)
+        entries = {f"{module}.{name}": e for module, own in weights for name, e in own.items()}
+        for module in model.modules():
+            # As the host marks modules that keep the tensors they are given.
+            module.can_assign_sd = True
+        model.load_sd(entries)
+    else:
+        _fill(model.t5xxl.transformer, weights)
+        patcher = kind(model, places.runs, places.rests)
+    # Some weights may be wider than asked for.
+    comfy.model_management.archive_model_dtypes(model)
+    patcher.set_model_compute_dtype(torch.float32)
+    return _clip(patcher, file)
+
+
+def _own_dtype(weights: T5Weights) -> torch.dtype:
+    # What quantised weights become before they are multiplied; the arithmetic is fp32.
+    return torch.float32 if weights.mixes_layouts else weights.file.tensors["shared.weight"].dtype
+
+
+def _fill(transformer: torch.nn.Module, weights: T5Weights) -> None:
+    """Give the model its weights, one by one, so that no second copy is ever in memory."""
+    bar = comfy.utils.ProgressBar(len(weights.file.tensors))
+    modules = dict(transformer.named_modules())
+    for module, entries in weights:
+        modules[module].load_state_dict(entries, strict=False, assign=True)
+        bar.update(1)
+
+
+def _bits_clip(file: T5File, bits: int, places: Places) -> comfy.sd.CLIP:
+    model = BitsT5(T5Weights(file, torch.bfloat16, None), bits)
+    return _clip(WholePatcher(model, places.runs, places.rests), file)
+
+
+def _clip(patcher: comfy.model_patcher.ModelPatcher, file: T5File) -> comfy.sd.CLIP:
+    patcher.hook_mode = comfy.hooks.EnumHookMode.MinVram
+    patcher.is_clip = True
+    clip = comfy.sd.CLIP(no_init=True)
+    clip.patcher = patcher
+    clip.cond_stage_model = patcher.model
+    embeddings = folder_paths.get_folder_paths("embeddings")
+    clip.tokenizer = PixArtTokenizer(embeddings, tokenizer_data(file.tokenizer()))
+    clip.tokenizer_options = {}
+    clip.layer_idx = None
+    clip.use_clip_schedule = False
+    clip.apply_hooks_to_conds = None
+    return clip
 
 
 def _host_config(shape: T5Shape) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..errors import CheckpointError
 from .containers import tensors_in, without_prefix
 from .hints import Hints, is_note, read_hints
 from .leftovers import inert_leftovers
-from .source import SAFETENSORS, Source, find_source
+from .source import SAFETENSORS, TRANSFORMER, FolderKind, Source, find_source
 
 _DOWNLOAD_AGAIN = "Download the file again and compare its size with the one at its source."
 
@@ -28,13 +28,11 @@ Stamp = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A model's tensors as its files name them, prefixes taken off, and what is known of it."""
+class OpenedFiles:
+    """All tensors of a model's files, as they name them."""
 
     source: Source
     tensors: dict[str, Tensor]
-    hints: Hints
-    notices: tuple[str, ...]
     stamp: Stamp
 
     def check_unchanged(self) -> None:
@@ -48,14 +46,31 @@ class Checkpoint:
             )
 
 
+@dataclass(frozen=True)
+class Checkpoint(OpenedFiles):
+    """A transformer's tensors, prefixes taken off, and what is known of it."""
+
+    hints: Hints
+    notices: tuple[str, ...]
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Open a model file, a diffusers folder, or one of its files.
+    """Open a model file, a diffusers folder, or one of its files, as `open_files` does."""
+    opened = open_files(path)
+    unwrapped = without_prefix(opened.tensors)
+    hints = read_hints(opened.source, unwrapped.tensors)
+    own = {key: value for key, value in unwrapped.tensors.items() if not is_note(key)}
+    return Checkpoint(opened.source, own, opened.stamp, hints, unwrapped.notices)
+
+
+def open_files(path: Path, kind: FolderKind = TRANSFORMER) -> OpenedFiles:
+    """Open all files of a model.
 
     Tensors are mapped, not read, where the kind of file allows. Raises CheckpointError for what is
     missing, empty, cut off, not of its kind, or holds two of a name.
     """
     with _sentences(path):
-        source = find_source(path)
+        source = find_source(path, kind)
     stamp = _stamp(source)
     tensors: dict[str, Tensor] = {}
     for file in source.files:
@@ -69,10 +84,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 advice=_DOWNLOAD_AGAIN,
             )
         tensors |= own
-    unwrapped = without_prefix(tensors)
-    hints = read_hints(source, unwrapped.tensors)
-    own = {key: value for key, value in unwrapped.tensors.items() if not is_note(key)}
-    return Checkpoint(source, own, hints, unwrapped.notices, stamp)
+    return OpenedFiles(source, tensors, stamp)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,17 +1,33 @@
-"""Which files a model consists of: one file, or a folder as diffusers writes it."""
+"""Which files a model consists of: one file, or a folder as Hugging Face's libraries write it."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from ..errors import CheckpointError
 
 SAFETENSORS = (".safetensors", ".sft")
-_WEIGHTS = "diffusion_pytorch_model"
 _ENDINGS = (".safetensors", ".bin", ".json")
-_SUBFOLDER = "transformer"
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """How a library names the files of one kind of model."""
+
+    noun: str
+    stems: tuple[str, ...]
+    """What the names of weight files begin with."""
+    subfolder: str
+    """Where they lie in a pipeline."""
+
+
+TRANSFORMER = FolderKind("a PixArt model", ("diffusion_pytorch_model",), "transformer")
+TEXT_ENCODER = FolderKind("a T5 text encoder", ("model", "pytorch_model"), "text_encoder")
 
 NULL_CAPTION_FILE = "pixart_null_caption.safetensors"
 """Beside a converted model: the learned null caption, for which diffusers has no place."""
@@ -31,18 +47,19 @@ class Source:
     def words(self) -> str:
         """The name with that of the folder around it, which may tell what the name does not."""
         first = self.files[0]
-        return f"{_pipeline_of(first.parent).name}/{self.name}"
+        return f"{_pipeline_of(first.parent, TRANSFORMER).name}/{self.name}"
 
 
-def find_source(path: Path) -> Source:
+def find_source(path: Path, kind: FolderKind = TRANSFORMER) -> Source:
     """Return the files of a model file or folder.
 
-    A folder is a diffusers pipeline, with a folder ``transformer``, or that folder itself. Full
-    precision is preferred where both are there. Raises CheckpointError where there is no such
-    file, or no transformer in the folder.
+    A folder is a diffusers pipeline, with a folder ``transformer`` (or ``text_encoder``), or that
+    folder itself; a file that is a part of a model stands for all its parts. Full precision is
+    preferred where both are there. Raises CheckpointError where there is no such file, or no
+    model of this kind in the folder.
     """
     if path.is_dir():
-        return _folder_source(path)
+        return _folder_source(path, kind)
     if not path.is_file():
         raise CheckpointError(
             f"{path.name} cannot be read",
@@ -50,55 +67,62 @@ def find_source(path: Path) -> Source:
             expected=f"a file or folder at {path}",
             advice="Put it there, or refresh the list of files and choose another one.",
         )
-    if path.stem.startswith(_WEIGHTS):
-        return Source((path,), path.parent, f"{_pipeline_of(path.parent).name}/{path.name}")
+    files = _all_parts(path)
+    if path.stem.startswith(kind.stems):
+        return Source(files, path.parent, f"{_pipeline_of(path.parent, kind).name}/{path.name}")
     return Source(
-        (path,), path.parent if (path.parent / "config.json").is_file() else None, path.name
+        files, path.parent if (path.parent / "config.json").is_file() else None, path.name
     )
 
 
-def is_model_folder(path: Path) -> bool:
-    """Whether a folder holds a diffusers transformer, by the names of its files alone."""
-    return any(_holds_weights(folder) for folder in (path / _SUBFOLDER, path))
+def is_model_folder(path: Path, kind: FolderKind = TRANSFORMER) -> bool:
+    """Whether a folder holds a model of this kind, by the names of its files alone."""
+    return any(_holds_weights(folder, kind) for folder in (path / kind.subfolder, path))
 
 
-def _holds_weights(folder: Path) -> bool:
+def _holds_weights(folder: Path, kind: FolderKind) -> bool:
     try:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:  # no such folder, or not ours to read
         return False
-    return any(name.startswith(_WEIGHTS) and name.endswith(_ENDINGS) for name in names)
+    return any(name.startswith(kind.stems) and name.endswith(_ENDINGS) for name in names)
 
 
-def _folder_source(path: Path) -> Source:
-    for folder in (path / _SUBFOLDER, path):
-        files = _weights_in(folder)
+def _folder_source(path: Path, kind: FolderKind) -> Source:
+    for folder in (path / kind.subfolder, path):
+        files = _weights_in(folder, kind)
         if files:
             extra = folder / NULL_CAPTION_FILE
             files = (*files, extra) if extra.is_file() else files
-            return Source(files, folder, _pipeline_of(path).name)
+            return Source(files, folder, _pipeline_of(path, kind).name)
     raise CheckpointError(
-        f"The folder {path.name} cannot be loaded as a PixArt model",
+        f"The folder {path.name} cannot be loaded as {kind.noun}",
         found=", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing in it",
-        expected=f"{_SUBFOLDER}/{_WEIGHTS}.safetensors, or that file itself",
-        advice="Choose the folder of a diffusers pipeline, or its transformer folder.",
+        expected=f"{kind.subfolder}/{kind.stems[0]}.safetensors, or that file itself",
+        advice=f"Choose the folder of a diffusers pipeline, or its {kind.subfolder} folder.",
     )
 
 
-def _pipeline_of(folder: Path) -> Path:
-    return folder.parent if folder.name == _SUBFOLDER else folder
+def _pipeline_of(folder: Path, kind: FolderKind) -> Path:
+    return folder.parent if folder.name == kind.subfolder else folder
 
 
-def _weights_in(folder: Path) -> tuple[Path, ...]:
+def _weights_in(folder: Path, kind: FolderKind) -> tuple[Path, ...]:
     for variant in ("", ".fp16", ".bf16"):
-        for suffix in (".safetensors", ".bin"):
-            whole = folder / f"{_WEIGHTS}{variant}{suffix}"
+        for suffix, stem in product((".safetensors", ".bin"), kind.stems):
+            whole = folder / f"{stem}{variant}{suffix}"
             if whole.is_file():
                 return (whole,)
-            index = folder / f"{_WEIGHTS}{suffix}.index{variant}.json"
+            index = folder / f"{stem}{suffix}.index{variant}.json"
             if index.is_file():
                 return _shards(index)
     return ()
+
+
+def _all_parts(file: Path) -> tuple[Path, ...]:
+    part = _SHARD.fullmatch(file.name)
+    index = file.parent / f"{part[1]}{part[2]}.index.json" if part else None
+    return _shards(index) if index and index.is_file() else (file,)
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

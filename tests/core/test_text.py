@@ -8,9 +8,8 @@ from transformers import T5Config, T5EncoderModel
 
 from pixart_core.checkpoint.reading import shapes_of
 from pixart_core.errors import CheckpointError
-from pixart_core.text.cleaning import clean
 from pixart_core.text.t5 import T5Shape, detect_t5, encoder_tensors, tensor_shapes
-from pixart_core.text.tokens import fit_tokens
+from pixart_core.text.tokens import fit_tokens, real_tokens
 
 
 def tiny_t5() -> dict[str, torch.Tensor]:
@@ -85,9 +84,18 @@ def test_prompts_are_cut_before_their_end_token(
     assert [*fitted.kept[:-1], *fitted.cut, 1] == tokens
 
 
-def test_auto_cleaning_follows_the_family() -> None:
-    text = " A Red Circle "
-    assert clean(text, "auto", "alpha") == "a red circle"
-    assert clean(text, "auto", "sigma") == text
-    assert clean(text, "auto", None) == "a red circle"
-    assert clean(text, "off", "alpha") == text
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ([[5, 6, 1]], [5, 6]),
+        ([[5, 6, 1, 0, 0]], [5, 6]),
+        ([[5, 6, 1], [7, 8, 1, 0]], [5, 6, 7, 8]),
+        ([[1, 0, 0]], []),
+        ([[]], []),
+    ],
+)
+def test_padding_and_chunks_of_other_tokenizers_are_undone(
+    rows: list[list[int]], kept: list[int]
+) -> None:
+    weighted = [[(token, 1.2) for token in row] for row in rows]
+    assert real_tokens(weighted) == [*((token, 1.2) for token in kept), (1, 1.0)]

@@ -153,10 +153,10 @@ def test_a_file_in_diffusers_layout_is_the_same_model(
 
 
 def test_t5_equals_transformers(pack: ModuleType, demo: dict[str, Any]) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
 
     for text in (PROMPT, "", "a much longer prompt, with commas, and 12 numbers! " * 5):
-        ((embedding, extra),) = encode_prompt(demo["clip"], text, "auto", None).conditioning
+        ((embedding, extra),) = encode_prompts(demo["clip"], [text], "auto", None).conditioning
         wanted, mask = reference_embedding(text.lower().strip())
         real = wanted[mask.bool()]
         assert relative_error(embedding[0], real) <= 1e-5
@@ -165,13 +165,13 @@ def test_t5_equals_transformers(pack: ModuleType, demo: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("precision", "close"), [("bf16", 2e-2), ("fp16", 2e-3)])
 def test_t5_in_half_precision(pack: ModuleType, precision: str, close: float) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.text_encoder import PRECISIONS, load_text_encoder
 
     clip = load_text_encoder(DEMO["text_encoders"], precision, "cpu")
     weights = clip.cond_stage_model.t5xxl.transformer.encoder.block[0].layer[0].SelfAttention.q
     assert weights.weight.dtype == PRECISIONS[precision]
-    ((embedding, _),) = encode_prompt(clip, PROMPT, "auto", None).conditioning
+    ((embedding, _),) = encode_prompts(clip, [PROMPT], "auto", None).conditioning
     wanted, mask = reference_embedding(PROMPT)
     assert relative_error(embedding[0], wanted[mask.bool()]) <= close
 
@@ -179,7 +179,7 @@ def test_t5_in_half_precision(pack: ModuleType, precision: str, close: float) ->
 def test_two_prompts_of_different_length_take_one_forward_a_step(
     pack: ModuleType, demo: dict[str, Any]
 ) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.latent import empty_latent
     from pixart_pack.nodes.host.sampler import Settings, sample
 
@@ -189,7 +189,7 @@ def test_two_prompts_of_different_length_take_one_forward_a_step(
         with_kwargs=True,
     )
     positive, negative = (
-        encode_prompt(demo["clip"], text, "auto", demo["model"]).conditioning
+        encode_prompts(demo["clip"], [text], "auto", demo["model"]).conditioning
         for text in (PROMPT, NEGATIVE)
     )
     lengths = [conditioning[0][0].shape[1] for conditioning in (positive, negative)]
@@ -202,7 +202,7 @@ def test_two_prompts_of_different_length_take_one_forward_a_step(
 
 
 def test_guidance_of_one_runs_the_prompt_alone(pack: ModuleType, demo: dict[str, Any]) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.latent import empty_latent
     from pixart_pack.nodes.host.sampler import Settings, sample
 
@@ -210,7 +210,7 @@ def test_guidance_of_one_runs_the_prompt_alone(pack: ModuleType, demo: dict[str,
     hook = demo["model"].model.diffusion_model.register_forward_hook(
         lambda module, given, out: rows.append(len(out))
     )
-    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    prompt = encode_prompts(demo["clip"], [PROMPT], "auto", demo["model"]).conditioning
     with torch.inference_mode():
         sample(
             demo["model"],
@@ -225,10 +225,10 @@ def test_guidance_of_one_runs_the_prompt_alone(pack: ModuleType, demo: dict[str,
 
 @torch.no_grad()
 def test_image_to_image_equals_diffusers_schedule(pack: ModuleType, demo: dict[str, Any]) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.sampler import Settings, sample
 
-    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    prompt = encode_prompts(demo["clip"], [PROMPT], "auto", demo["model"]).conditioning
     start = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0))
     same, found = (
         sample(
@@ -261,10 +261,10 @@ def test_image_to_image_equals_diffusers_schedule(pack: ModuleType, demo: dict[s
 
 
 def test_a_mask_keeps_what_lies_outside(pack: ModuleType, demo: dict[str, Any]) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.sampler import Settings, sample
 
-    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    prompt = encode_prompts(demo["clip"], [PROMPT], "auto", demo["model"]).conditioning
     start = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0))
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., 8:] = 1
@@ -289,10 +289,10 @@ def test_ours_and_the_hosts_sampler_agree(server: HostServer, client: HostClient
 def test_latents_of_other_models_are_refused(
     pack: ModuleType, demo: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.sampler import Settings, sample
 
-    prompt = encode_prompt(demo["clip"], PROMPT, "auto", demo["model"]).conditioning
+    prompt = encode_prompts(demo["clip"], [PROMPT], "auto", demo["model"]).conditioning
     settings = Settings(SEED, 1, 1.0, "DPM-Solver++", 1.0)
     with pytest.raises(ValueError, match="The latent does not fit this model"):
         sample(demo["model"], prompt, prompt, {"samples": torch.ones(shape)}, settings)
@@ -327,7 +327,7 @@ def test_a_linked_file_name_is_no_reason_to_load_anew(pack: ModuleType) -> None:
 
 
 def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) -> None:
-    from pixart_pack.nodes.host.conditioning import encode_prompt
+    from pixart_pack.nodes.host.conditioning import encode_prompts
     from pixart_pack.nodes.host.sampler import Settings, sample
 
     class Other:
@@ -337,8 +337,10 @@ def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) 
     with pytest.raises(ValueError, match="cannot run this model: found a Linear, expected"):
         sample(Other(), None, None, {}, settings)
     with pytest.raises(ValueError, match="cannot take its settings from this model"):
-        encode_prompt(demo["clip"], PROMPT, "auto", Other())
-    with pytest.raises(ValueError, match="cannot use this text encoder: found one with tokens of"):
-        encode_prompt(None, PROMPT, "auto", demo["model"])
+        encode_prompts(demo["clip"], [PROMPT], "auto", Other())
+    with pytest.raises(
+        ValueError, match="cannot be read by this text encoder: found one with tokens of"
+    ):
+        encode_prompts(None, [PROMPT], "auto", demo["model"])
     with pytest.raises(ValueError, match="cannot run this model: found none"):
         sample(None, None, None, {}, settings)

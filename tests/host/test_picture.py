@@ -28,6 +28,11 @@ SIGNATURES = {
     "PixArtModelInfo": (["file"], ["STRING"]),
     "PixArtT5Loader": (["file", "precision", "device"], ["CLIP"]),
     "PixArtTextEncode": (["clip", "text", "cleaning", "model"], ["CONDITIONING", "STRING"]),
+    "PixArtPromptBatch": (["clip", "texts", "cleaning", "model"], ["CONDITIONING", "INT"]),
+    "PixArtStyle": (["prompt", "negative", "style"], ["STRING", "STRING"]),
+    "PixArtNullConditioning": (["model", "positive"], ["CONDITIONING"]),
+    "PixArtSaveConditioning": (["conditioning", "name"], ["STRING"]),
+    "PixArtLoadConditioning": (["file", "model"], ["CONDITIONING", "STRING"]),
     "PixArtResolution": (["width", "height", "batch_size"], ["LATENT", "INT", "INT"]),
     "PixArtSampler": (
         ["model", "positive", "negative", "latent_image", "seed", "steps", "guidance", "solver",

@@ -1,0 +1,149 @@
+"""T5's weights, tensor by tensor, in the precision that was asked for and the host's layouts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.ops
+import comfy.quant_ops
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...pixart_core.checkpoint.completeness import check_finite
+from ...pixart_core.errors import CheckpointError
+from ...pixart_core.text.t5_file import T5File
+
+log = logging.getLogger("pixart")
+
+Entries = dict[str, Tensor]
+"""Of a state dict: a weight, and with it what its layout needs."""
+
+_SCALE, _FORMAT = "weight_scale", "comfy_quant"
+_TABLES = ("shared.weight", "relative_attention_bias.weight")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One of the host's formats for quantised weights."""
+
+    format: str
+    options: Mapping[str, Any]
+    """What its maker is told."""
+
+
+INT8 = Layout("int8_tensorwise", {"per_channel": True})
+FP8 = Layout("float8_e4m3fn", {"scale": "recalculate"})
+
+
+class T5Weights:
+    """The tensors of a T5 file, converted one by one as they are asked for."""
+
+    def __init__(self, file: T5File, dtype: torch.dtype | None, layout: Layout | None) -> None:
+        self.file = file
+        self.dtype = dtype
+        self.layout = layout
+        found, _ = comfy.utils.convert_old_quants(
+            {**file.tensors, **file.extras}, "", file.metadata
+        )
+        self._extras = {key: value for key, value in found.items() if key not in file.tensors}
+        self._formats = {
+            key.removesuffix(_FORMAT): _format_of(file, key, value)
+            for key, value in self._extras.items()
+            if key.endswith(f".{_FORMAT}")
+        }
+
+    @property
+    def mixes_layouts(self) -> bool:
+        """Whether some of the weights come quantised."""
+        return self.layout is not None or bool(self._formats and self.dtype is None)
+
+    def __iter__(self) -> Iterator[tuple[str, Entries]]:
+        """Yield the name of each module and the entries of its own state dict."""
+        for key, tensor in self.file.tensors.items():
+            module = key.removesuffix("weight")
+            yield module.removesuffix("."), self._entries(key, module, tensor)
+
+    def plain(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each tensor as real numbers, in ``dtype`` or as it is in the file."""
+        for key, tensor in self.file.tensors.items():
+            yield key, self._cast(key, self._real(key.removesuffix("weight"), tensor))
+
+    def _entries(self, key: str, module: str, tensor: Tensor) -> Entries:
+        known = self._formats.get(module)
+        wanted = self.layout.format if self.layout else known if self.dtype is None else None
+        if known and known == wanted:
+            names = (name for name in self._extras if name.startswith(module))
+            return {
+                "weight": tensor.clone(),
+                **{name.removeprefix(module): self._extras[name].clone() for name in names},
+            }
+        real = self._real(module, tensor)
+        if self.layout is None or tensor.ndim < 2 or key.endswith(_TABLES):
+            return {"weight": self._cast(key, real)}
+        return _quantised(real, self.layout)
+
+    def _real(self, module: str, tensor: Tensor) -> Tensor:
+        if module not in self._formats:
+            return tensor
+        layer = comfy.ops.mixed_precision_ops({}, torch.float32, full_precision_mm=True).Linear(
+            tensor.shape[1], tensor.shape[0], bias=False, device="cpu"
+        )
+        names = (name for name in self._extras if name.startswith(module))
+        scales = {name.removeprefix(module): self._extras[name] for name in names}
+        layer.load_state_dict({"weight": tensor, **scales}, strict=False)
+        real: Tensor = layer.weight.dequantize()
+        return real
+
+    def _cast(self, key: str, tensor: Tensor) -> Tensor:
+        """Return a copy in ``dtype``, or one as wide as in the file where it would overflow.
+
+        Nothing of a mapped file may stay in the model: the file may be replaced.
+        """
+        check_finite(key, tensor)
+        dtype = self.dtype
+        if dtype is None:
+            # Beside small weights the tables of an fp32 file would be a tenth of the memory.
+            dtype = tensor.dtype if self.layout is None else _at_most_half(tensor.dtype)
+        converted = tensor.to(dtype, copy=True)
+        if dtype == torch.float16 and not torch.isfinite(converted).all():
+            log.warning("%s does not fit fp16 and stays %s.", key, tensor.dtype)
+            return tensor.clone()
+        return converted
+
+
+def _at_most_half(dtype: torch.dtype) -> torch.dtype:
+    return torch.bfloat16 if dtype == torch.float32 else dtype
+
+
+def _quantised(tensor: Tensor, layout: Layout) -> Entries:
+    name = comfy.quant_ops.QUANT_ALGOS[layout.format]["comfy_tensor_layout"]
+    kind = comfy.quant_ops.get_layout_class(name)
+    check_finite("a weight", tensor)
+    data, params = kind.quantize(tensor.float(), **layout.options)
+    said = json.dumps({"format": layout.format}).encode()
+    return {
+        "weight": data,
+        _SCALE: params.scale.float(),
+        _FORMAT: torch.tensor(list(said), dtype=torch.uint8),
+    }
+
+
+def _format_of(file: T5File, key: str, said: Tensor) -> str:
+    try:
+        name = json.loads(bytes(said.tolist()))["format"]
+        if name in comfy.quant_ops.QUANT_ALGOS:
+            return str(name)
+        found = f"the format {name}"
+    except (ValueError, KeyError, TypeError) as error:
+        found = f"no format in {key} ({error})"
+    raise CheckpointError(
+        f"{file.name} cannot be loaded",
+        found=found,
+        expected=f"one of {', '.join(comfy.quant_ops.QUANT_ALGOS)}",
+        advice="Use another file of this T5, or update ComfyUI.",
+    )

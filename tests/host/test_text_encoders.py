@@ -1,0 +1,281 @@
+"""T5 from every kind of file and in every precision, in this process."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import random
+import shutil
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import sentencepiece
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from demo.scenes import random_scene
+from devtools.environment import ROOT, host_folder
+
+from .conftest import DEMO
+from .t5_files import FORMS, demo_tensors
+
+PROMPTS = [random_scene(random.Random(i)).caption() for i in range(32)]
+HOST_TOKENIZER = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
+
+Load = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def as_in_the_host() -> Iterator[None]:
+    """The host runs every prompt so, and its quantised layers need it."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def load(pack: ModuleType) -> Load:
+    """The loader of text encoders."""
+    from pixart_pack.nodes.host.text_encoder import load_text_encoder
+
+    def loaded(path: Path = DEMO["text_encoders"], precision: str = "auto") -> Any:
+        return load_text_encoder(path, precision, "auto")
+
+    return loaded
+
+
+def embedding(clip: Any, text: str) -> Tensor:
+    """Encode as PixArt Prompt does: (1, L, C)."""
+    from pixart_pack.nodes.host.conditioning import encode_prompts
+
+    ((tensor, _),) = encode_prompts(clip, [text], "off", None).conditioning
+    return torch.as_tensor(tensor)
+
+
+def apart(found: Tensor, wanted: Tensor) -> float:
+    """Return the relative distance."""
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_file_is_read(
+    load: Load, demo: dict[str, Any], tmp_path: Path, form: str
+) -> None:
+    write, close = FORMS[form]
+    clip = load(write(tmp_path))
+    assert apart(embedding(clip, PROMPTS[0]), embedding(demo["clip"], PROMPTS[0])) <= close
+
+
+@pytest.mark.parametrize("form", ["fp8 scaled", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp8", "int8 (offloadable)",
+                                       "8-bit (bitsandbytes)"])  # fmt: skip
+def test_a_quantised_file_takes_every_precision(
+    load: Load, demo: dict[str, Any], tmp_path: Path, form: str, precision: str
+) -> None:
+    clip = load(FORMS[form][0](tmp_path), precision)
+    assert apart(embedding(clip, PROMPTS[0]), embedding(demo["clip"], PROMPTS[0])) <= 0.06
+
+
+def test_quantised_weights_stay_small(load: Load, tmp_path: Path) -> None:
+    path = FORMS["fp32"][0](tmp_path)
+    sizes = {p: load(path, p).patcher.model_size() for p in ("bf16", "int8 (offloadable)", "fp8")}
+    table = 2 * demo_tensors()["shared.weight"].numel()
+    weights = sizes["bf16"] - table
+    for precision in ("int8 (offloadable)", "fp8"):
+        assert sizes[precision] - table <= 0.53 * weights
+
+
+@pytest.mark.parametrize(
+    ("precision", "least"),
+    [
+        ("bf16", 0.9999),
+        ("fp16", 0.9999),
+        ("fp8", 0.995),
+        ("int8 (offloadable)", 0.995),
+        ("8-bit (bitsandbytes)", 0.995),
+        ("4-bit (bitsandbytes)", 0.95),
+    ],
+)
+def test_precisions_mean_the_same(
+    load: Load, demo: dict[str, Any], precision: str, least: float
+) -> None:
+    clip = load(precision=precision)
+    for text in PROMPTS:
+        pair = embedding(clip, text).flatten(), embedding(demo["clip"], text).flatten()
+        assert torch.nn.functional.cosine_similarity(*pair, dim=0) >= least
+
+
+@pytest.mark.parametrize("precision", ["int8 (offloadable)", "8-bit (bitsandbytes)"])
+def test_weights_of_words_work_in_every_precision(
+    load: Load, demo: dict[str, Any], precision: str
+) -> None:
+    text = "a (red:1.4) circle, (blue:0.6)"
+    assert apart(embedding(load(precision=precision), text), embedding(demo["clip"], text)) < 0.03
+
+
+def test_fp16_keeps_what_would_overflow(load: Load, tmp_path: Path) -> None:
+    tensors = demo_tensors()
+    key = "encoder.block.0.layer.1.DenseReluDense.wo.weight"
+    tensors[key][0, 0] = 1e6
+    save_file(tensors, tmp_path / "t5.safetensors")
+    clip = load(tmp_path / "t5.safetensors", "fp16")
+    weights = clip.cond_stage_model.t5xxl.transformer.state_dict()
+    assert weights[key].dtype == torch.float32
+    assert weights["shared.weight"].dtype == torch.float16
+    assert torch.isfinite(embedding(clip, "a circle")).all()
+
+
+def test_an_embedding_that_is_not_finite_is_an_error(load: Load, tmp_path: Path) -> None:
+    tensors = demo_tensors()
+    tensors["encoder.final_layer_norm.weight"][:] = 3e38
+    save_file(tensors, tmp_path / "t5.safetensors")
+    message = r'T5, which .* float32, the precision being "fp32", expected finite numbers. Set the'
+    with pytest.raises(ValueError, match=message):
+        embedding(load(tmp_path / "t5.safetensors", "fp32"), "a circle")
+
+
+def test_the_tokenizer_of_the_folder_is_used(load: Load, tmp_path: Path) -> None:
+    folder = FORMS["folder of safetensors"][0](tmp_path)
+    wanted = load().tokenize("a small red circle")
+    shutil.copy(HOST_TOKENIZER / "tokenizer.json", folder)
+    clip = load(folder)
+    assert type(clip.tokenizer.t5xxl).__name__ == "_OwnTokenizer"
+    assert clip.tokenize("a small red circle") == wanted
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot be used as T5's tokenizer"):
+        load(folder)
+
+
+def test_a_sentencepiece_model_is_used(load: Load, tmp_path: Path) -> None:
+    folder = FORMS["folder of safetensors"][0](tmp_path)
+    (tmp_path / "text").write_text("\n".join(PROMPTS), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text"), model_prefix=str(folder / "spiece"), vocab_size=60,
+        hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    own = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    (row,) = load(folder).tokenize(PROMPTS[0])["t5xxl"]
+    assert [token for token, _ in row] == [*own.encode(PROMPTS[0]), 1]
+
+
+def host_clip(least: int) -> Any:
+    """Return the host's own CLIP of type pixart around the demo weights, padding to ``least``."""
+    import comfy.sd
+    import comfy.supported_models_base
+    from comfy.sd1_clip import SD1Tokenizer
+    from comfy.text_encoders import pixart_t5, sd3_clip
+    from pixart_pack.nodes.host.text_encoder import _host_config, open_t5
+
+    def tokenizer(**kwargs: Any) -> Any:
+        return SD1Tokenizer(
+            clip_name="t5xxl",
+            tokenizer=lambda **own: sd3_clip.T5XXLTokenizer(min_length=least, **own),
+            **kwargs,
+        )
+
+    file = open_t5(DEMO["text_encoders"])
+    options = {"t5xxl_model_config": _host_config(file.shape), "dtype": torch.float32}
+    target = comfy.supported_models_base.ClipTarget(tokenizer, pixart_t5.pixart_te())
+    tensors = {key: value.float() for key, value in file.tensors.items()}
+    return comfy.sd.CLIP(target, state_dict=[tensors], model_options=options)
+
+
+@pytest.mark.parametrize("least", [1, 77])
+def test_the_hosts_own_clip_is_cut_by_our_node(demo: dict[str, Any], least: int) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompts
+
+    text = " ".join(["red"] * 200)
+    clips = (host_clip(least), demo["clip"])
+    for given in (PROMPTS[0], text):
+        theirs, ours = (encode_prompts(c, [given], "auto", demo["model"]) for c in clips)
+        assert theirs.notice == ours.notice
+        assert apart(theirs.conditioning[0][0], ours.conditioning[0][0]) <= 1e-5
+    assert ours.conditioning[0][0].shape[1] == 120
+    assert ours.notice.startswith("120 of 120 tokens. Cut: red red")
+
+
+@pytest.mark.parametrize("precision", ["int8 (offloadable)", "8-bit (bitsandbytes)"])
+def test_what_is_unloaded_comes_back_and_what_is_dropped_is_gone(
+    load: Load, precision: str
+) -> None:
+    import comfy.model_management
+
+    clip = load(precision=precision)
+    first = embedding(clip, PROMPTS[0])
+    comfy.model_management.unload_all_models()
+    assert torch.equal(embedding(clip, PROMPTS[0]), first)
+    model = weakref.ref(clip.cond_stage_model)
+    del clip
+    comfy.model_management.unload_all_models()
+    gc.collect()
+    assert model() is None
+
+
+def test_bitsandbytes_takes_no_lora_but_int8_does(load: Load) -> None:
+    key = "t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q.weight"
+    for precision in ("fp32", "int8 (offloadable)"):
+        clip = load(precision=precision)
+        before = embedding(clip, PROMPTS[0])
+        patched = clip.clone()
+        difference = torch.full((128, 128), 0.1)
+        assert patched.add_patches({key: ("diff", (difference,))}, 1.0) == [key]
+        assert apart(embedding(patched, PROMPTS[0]), before) > 0.01
+        assert apart(embedding(clip, PROMPTS[0]), before) < 1e-6
+    clip = load(precision="8-bit (bitsandbytes)")
+    name = next(key for key in clip.cond_stage_model.state_dict() if key.endswith("q.weight"))
+    with pytest.raises(ValueError, match="LoRA cannot be applied to this T5"):
+        clip.clone().add_patches({name: ("diff", (difference,))}, 1.0)
+    assert clip.clone().add_patches({"another.model": ("diff", (difference,))}, 1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ({"bitsandbytes": None, "accelerate": "1.0.0"}, "no package bitsandbytes"),
+        ({"bitsandbytes": "0.41.3", "accelerate": "1.0.0"}, "bitsandbytes 0.41.3"),
+        ({"bitsandbytes": "0.50.2", "accelerate": None}, "no package accelerate"),
+    ],
+)
+def test_a_missing_package_is_one_sentence(
+    load: Load, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None], found: str
+) -> None:
+    def version(name: str) -> str:
+        if versions[name] is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return str(versions[name])
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(ValueError, match=found) as caught:
+        load(precision="8-bit (bitsandbytes)")
+    assert f'"{sys.executable}" -m pip install "' in str(caught.value)
+
+
+def test_bitsandbytes_is_imported_late_and_asks_no_hub(tmp_path: Path) -> None:
+    """A package ``kernels`` that would go to the network is there, and is not asked."""
+    witness = tmp_path / "asked"
+    (tmp_path / "kernels.py").write_text(
+        f"open({str(witness)!r}, 'w').close()\ndef get_kernel(*_, **__): raise OSError\n",
+        encoding="utf-8",
+    )
+    program = (
+        "import sys\n"
+        f"sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
+        "from pathlib import Path\n"
+        "from pixart_core.text.bits import load_in_bits\n"
+        "from pixart_core.text.t5_file import open_t5\n"
+        "assert 'bitsandbytes' not in sys.modules and 'accelerate' not in sys.modules\n"
+        f"file = open_t5(Path({str(DEMO['text_encoders'])!r}))\n"
+        "load_in_bits(file.tensors, file.shape, 4)\n"
+        "assert 'bitsandbytes' in sys.modules\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not witness.exists()
+    assert ran.stdout + ran.stderr == ""
