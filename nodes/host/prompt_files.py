@@ -90,7 +90,8 @@ def _prompt_of(conditioning: Any) -> SavedPrompt:
     if len(conditioning) != 1 or extra:
         raise ConditioningError(
             "This conditioning cannot be saved as a prompt",
-            found=f"{len(conditioning)} entries" + (f" with {', '.join(extra)}" if extra else ""),
+            found=(f"{len(conditioning)} entries" if len(conditioning) != 1 else "an entry")
+            + (f" with {', '.join(extra)}" if extra else ""),
             expected="one prompt, or one batch of prompts",
             advice="Save each prompt by itself, before areas, masks or times are set.",
         )

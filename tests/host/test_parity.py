@@ -79,9 +79,19 @@ def reference_pipeline() -> PixArtAlphaPipeline:
 
 
 @torch.no_grad()
-def reference_latent(noise: Tensor, steps: int = 20) -> Tensor:
-    """Return the latent that diffusers' pipeline ends with."""
-    (prompt, mask), (negative, negative_mask) = map(reference_embedding, (PROMPT, NEGATIVE))
+def reference_latent(
+    noise: Tensor,
+    steps: int = 20,
+    prompts: tuple[str, str] = (PROMPT, NEGATIVE),
+    embeddings: tuple[Tensor, Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Return the latent that diffusers' pipeline ends with.
+
+    ``embeddings`` are those of prompt and negative, each with its mask, where T5 is not asked.
+    """
+    if embeddings is None:
+        embeddings = (*reference_embedding(prompts[0]), *reference_embedding(prompts[1]))
+    prompt, mask, negative, negative_mask = embeddings
     pipeline = reference_pipeline()
     pipeline.set_progress_bar_config(disable=True)
     latent: Tensor = pipeline(
