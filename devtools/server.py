@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
+import psutil
+
 from devtools import process
 from devtools.environment import host_folder
 from devtools.failure import Failure
@@ -72,6 +74,11 @@ class HostServer:
     def running(self) -> bool:
         """Tell whether the host's process is alive."""
         return self._process is not None and self._process.poll() is None
+
+    def resident_bytes(self) -> int:
+        """Return the memory that the host's process has in use, mapped files included."""
+        assert self._process is not None
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def __enter__(self) -> HostServer:
         began = time.monotonic()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...pixart_core.checkpoint.completeness import check_finite
 from ...pixart_core.errors import CheckpointError
+from ...pixart_core.memory import in_own_memory
 from ...pixart_core.text.t5_file import T5File
 
 log = logging.getLogger("pixart")
@@ -79,7 +80,7 @@ class T5Weights:
         if known and known == wanted:
             names = (name for name in self._extras if name.startswith(module))
             return {
-                "weight": tensor.clone(),
+                "weight": in_own_memory(tensor),
                 **{name.removeprefix(module): self._extras[name].clone() for name in names},
             }
         real = self._real(module, tensor)
@@ -109,10 +110,10 @@ class T5Weights:
         if dtype is None:
             # Beside small weights the tables of an fp32 file would be a tenth of the memory.
             dtype = tensor.dtype if self.layout is None else _at_most_half(tensor.dtype)
-        converted = tensor.to(dtype, copy=True)
+        converted = in_own_memory(tensor, dtype)
         if dtype == torch.float16 and not torch.isfinite(converted).all():
             log.warning("%s does not fit fp16 and stays %s.", key, tensor.dtype)
-            return tensor.clone()
+            return in_own_memory(tensor)
         return converted
 
 
@@ -127,7 +128,7 @@ def _quantised(tensor: Tensor, layout: Layout) -> Entries:
     data, params = kind.quantize(tensor.float(), **layout.options)
     said = json.dumps({"format": layout.format}).encode()
     return {
-        "weight": data,
+        "weight": in_own_memory(data),
         _SCALE: params.scale.float(),
         _FORMAT: torch.tensor(list(said), dtype=torch.uint8),
     }

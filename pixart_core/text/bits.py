@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PixArtError
+from ..memory import in_own_memory
 from .t5 import T5Shape
 
 _NEEDED = {"bitsandbytes": (0, 46), "accelerate": (1, 0)}
@@ -61,9 +62,8 @@ def load_in_bits(tensors: Mapping[str, Tensor], shape: T5Shape, bits: int) -> An
             device_map={"": "cpu"},
         )
     for parameter in model.parameters():
-        if parameter.is_floating_point():
-            # Nothing of a mapped file may stay in the model: the file may be replaced.
-            parameter.data = parameter.data.clone()
+        # Nor may anything of a mapped file stay in the model: the file may be replaced.
+        parameter.data = in_own_memory(parameter.data)
     return model.eval()
 
 

@@ -99,8 +99,13 @@ def server(bad_models: dict[str, list[Path]], pipeline: Path) -> Iterator[HostSe
     models = {folder: [path, *bad_models.get(folder, [])] for folder, path in DEMO.items()}
     models["diffusion_models"].append(pipeline)
     extra = pipeline.parents[1] / "extra_model_paths.yaml"
+    t5 = pipeline.parents[1] / "encoders" / "T5-Folder"
+    t5.mkdir(parents=True)
+    (t5 / "model.safetensors").symlink_to(DEMO["text_encoders"])
     extra.write_text(
-        f"more:\n  base_path: {pipeline.parents[1]}\n  diffusion_models: .\n", encoding="utf-8"
+        f"more:\n  base_path: {pipeline.parents[1]}\n  diffusion_models: .\n"
+        "  t5: encoders\n  clip: encoders/T5-Folder\n",
+        encoding="utf-8",
     )
     with HostServer(models, arguments=("--extra-model-paths-config", str(extra))) as running:
         yield running

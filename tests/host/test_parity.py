@@ -45,12 +45,16 @@ def reference_t5() -> T5EncoderModel:
     return model
 
 
+def reference_tokenizer() -> T5TokenizerFast:
+    """Return T5's tokenizer, from the files that the host carries."""
+    folder = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
+    return T5TokenizerFast.from_pretrained(folder, local_files_only=True)
+
+
 @torch.no_grad()
 def reference_embedding(text: str) -> tuple[Tensor, Tensor]:
     """Encode as the reference does: padded to 120 tokens, with a mask."""
-    folder = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
-    tokenizer = T5TokenizerFast.from_pretrained(folder, local_files_only=True)
-    given = tokenizer(
+    given = reference_tokenizer()(
         text, max_length=120, padding="max_length", truncation=True, return_tensors="pt"
     )
     out = reference_t5()(input_ids=given.input_ids, attention_mask=given.attention_mask)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -15,7 +16,9 @@ from demo.judge import judge
 from demo.scenes import Scene
 from devtools.client import ExecutionFailed, HostClient, Rejected, Result
 from devtools.server import HostServer
+from pixart_core.text.t5 import T5Shape, tensor_shapes
 
+from .conftest import DEMO
 from .graphs import Graph, text_to_image
 
 SCENES = (
@@ -231,3 +234,50 @@ def test_t5_takes_every_precision_over_the_api(client: HostClient) -> None:
         (image,) = client.run(graph).images()
         picture = Image.open(io.BytesIO(client.image(image)))
         assert judge(picture).has_colours_of(SCENES[0]), precision
+
+
+def test_t5_is_listed_from_every_folder(server: HostServer, client: HostClient) -> None:
+    """Beside the host's own folder: ``t5`` of older packs, and those of extra_model_paths.yaml."""
+    (server.base / "models" / "t5" / "old").mkdir(parents=True)
+    (server.base / "models" / "t5" / "old" / "t5.safetensors").symlink_to(DEMO["text_encoders"])
+    (server.base / "models" / "t5" / "notes.txt").write_text("not a model", encoding="utf-8")
+    names = str(client.object_info("PixArtT5Loader")["PixArtT5Loader"]["input"]["required"]["file"])
+    for name in ("old/t5.safetensors", "T5-Folder", "T5-Folder/model.safetensors"):
+        assert repr(name) in names
+    assert "notes.txt" not in names
+    for name in ("T5-Folder", "old/t5.safetensors"):
+        graph = saving_prompt("a red circle", "listed", PixArtT5Loader={"file": name})
+        assert saved_name(client.run(graph)).startswith("listed_")
+
+
+@pytest.fixture(scope="module")
+def large_t5(server: HostServer) -> Iterator[str]:
+    """The name of a T5 of 270 MB in fp32, whose going can be told from noise."""
+    path = server.base / "models" / "text_encoders" / "large.safetensors"
+    shape = T5Shape(layers=12, width=512, heads=8, head_size=64, mlp_size=2048)
+    save_file({k: 0.02 * torch.randn(s) for k, s in tensor_shapes(shape).items()}, path)
+    yield path.name
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("precision", "megabytes"),
+    [("fp32", 200), ("int8 (offloadable)", 30), ("8-bit (bitsandbytes)", 40)],
+)
+def test_what_the_host_frees_is_really_free(
+    server: HostServer, client: HostClient, large_t5: str, precision: str, megabytes: int
+) -> None:
+    def resident() -> float:
+        return server.resident_bytes() / 2**20
+
+    changes = {"PixArtT5Loader": {"file": large_t5, "precision": precision}}
+    graph = saving_prompt("a red circle", "freed", **changes)
+    for _ in range(2):
+        result = client.run(graph)
+        loaded = resident()
+        bar = [event for event in result.events if event.kind == "progress"]
+        client.free()
+        # The host frees before its next run.
+        client.run(saving_prompt("a red circle", "small"))
+        assert loaded - resident() >= megabytes
+    assert bar or "bits" in precision

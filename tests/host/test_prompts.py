@@ -14,7 +14,14 @@ from torch import Tensor
 from devtools.reference import relative_error
 
 from .conftest import DEMO
-from .test_parity import SEED, reference_embedding, reference_latent
+from .test_parity import (
+    SEED,
+    reference_embedding,
+    reference_latent,
+    reference_pipeline,
+    reference_t5,
+    reference_tokenizer,
+)
 
 PROMPTS = (
     "a red circle on a blue background",
@@ -197,3 +204,47 @@ def test_saved_prompts_keep_what_is_known(pack: ModuleType, demo: dict[str, Any]
     assert (note.t5, note.precision) == ("t5-demo.safetensors", "fp32")
     averaged = [[embedding * 1, extras] for embedding, extras in conditioning(demo, text)]
     assert _prompt_of(averaged).note.text == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a (red:1.3) cat",
+        "((a)) b (c)",
+        "a \\(b\\) c",
+        "(a (b:1.2) c:0.5)",
+        "a [b] c",
+        "(open",
+        "shut) a",
+        "(a:b) (c:-0.5)",
+        "(\\(a\\):1.1) \\",
+        "",
+    ],
+)
+def test_weights_are_the_hosts_own_and_survive(
+    pack: ModuleType, demo: dict[str, Any], text: str
+) -> None:
+    from pixart_pack.nodes.host.prompt_text import pieces_of, text_of
+
+    given, again = (
+        demo["clip"].tokenize(each)["t5xxl"][0] for each in (text, text_of(pieces_of(text)))
+    )
+    assert [token for token, _ in again] == [token for token, _ in given]
+    assert [weight for _, weight in again] == pytest.approx([weight for _, weight in given])
+
+
+@pytest.mark.parametrize(("cleaning", "cleans"), [("reference", True), ("lowercase", False)])
+def test_embeddings_are_those_of_diffusers_pipeline(
+    pack: ModuleType, demo: dict[str, Any], cleaning: str, cleans: bool
+) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompts
+
+    pipeline = reference_pipeline()
+    pipeline.register_modules(tokenizer=reference_tokenizer(), text_encoder=reference_t5())
+    for text in ("A Red   Circle — on “blue”, 8K, 1024x1024", "", "  A_b_c-d e & <b>f</b>"):
+        with torch.no_grad():
+            wanted, mask, *_ = pipeline.encode_prompt(
+                text, False, clean_caption=cleans, device="cpu"
+            )
+        ((found, _),) = encode_prompts(demo["clip"], [text], cleaning, None).conditioning
+        assert relative_error(found, wanted[:, : int(mask.sum())]) <= 1e-5
