@@ -25,6 +25,7 @@ from devtools.environment import ROOT, host_folder
 
 from .conftest import DEMO
 from .t5_files import FORMS, demo_tensors
+from .test_parity import reference_t5
 
 PROMPTS = [random_scene(random.Random(i)).caption() for i in range(32)]
 HOST_TOKENIZER = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
@@ -117,6 +118,18 @@ def test_weights_of_words_work_in_every_precision(
 ) -> None:
     text = "a (red:1.4) circle, (blue:0.6)"
     assert apart(embedding(load(precision=precision), text), embedding(demo["clip"], text)) < 0.03
+
+
+def test_both_engines_agree_in_fp32(
+    load: Load, demo: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine for bitsandbytes around the same T5 of transformers, left unquantised."""
+    from pixart_pack.nodes.host import t5_transformers
+
+    monkeypatch.setattr(t5_transformers, "load_in_bits", lambda *_: reference_t5())
+    clip = load(precision="8-bit (bitsandbytes)")
+    for text in (*PROMPTS[:4], "", "a (red:1.4) circle, (blue:0.6)"):
+        assert apart(embedding(clip, text), embedding(demo["clip"], text)) <= 1e-5
 
 
 def test_fp16_keeps_what_would_overflow(load: Load, tmp_path: Path) -> None:
