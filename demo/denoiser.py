@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -186,7 +185,7 @@ class Trainer:
 
     def _rate(self) -> float:
         warming = min(1.0, (self.step + 1) / self.recipe.warm_up)
-        return self.recipe.rate * warming * (1 + math.cos(math.pi * self.step / self.total)) / 2
+        return self.recipe.rate * warming * (1 - self.step / self.total)
 
     def _save(self, path: Path) -> None:
         state = {

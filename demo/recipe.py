@@ -54,7 +54,7 @@ SMALL = PictureSet(128, 128, 5000)
 """Where most is learned, because a step costs least."""
 
 BUCKETS = tuple(
-    PictureSet(width, height, 160 if width == height else 24) for width, height in BUCKETS_256
+    PictureSet(width, height, 160 if width == height else 36) for width, height in BUCKETS_256
 )
 
 
@@ -88,15 +88,15 @@ class Recipe:
         # What the words mean, which is decided at high noise.
         Stage(3600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
-        Stage(4800, bucket_share=0.0, weight_limit=150, timestep_power=1.0, middle_share=0.6),
+        Stage(7400, bucket_share=0.0, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten.
-        Stage(5000, bucket_share=0.7, weight_limit=100, timestep_power=1.0, middle_share=0.5),
+        Stage(2800, bucket_share=0.7, weight_limit=100, timestep_power=1.0, middle_share=0.5),
     )
     steps_between_sheets: int = 1000
     steps_between_saves: int = 250
-    rate: float = 7e-4
+    rate: float = 9e-4
     warm_up: int = 200
-    """Steps in which the rate rises from zero, to fall back to it along a cosine."""
+    """Steps in which the rate rises from zero, to fall back to it along a straight line."""
     small_batch: int = 32
     bucket_batch: int = 12
     ema: float = 0.999

@@ -1,4 +1,4 @@
-"""Anonymous memory of this process: what it holds beside mapped files."""
+"""Anonymous memory: what a process holds beside mapped files."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-_STATUS = Path("/proc/self/status")
 _SECONDS = 0.002
 
 
-def anonymous_bytes() -> int:
-    """Return the bytes of anonymous memory that are resident now (Linux)."""
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"{_STATUS} has no RssAnon")
+def anonymous_bytes(process: int | str = "self") -> int:
+    """Return the bytes of anonymous memory that a process has in use now (Linux)."""
+    return _kilobytes(Path(f"/proc/{process}/status"), "RssAnon:") * 1024
+
+
+def free_bytes() -> int:
+    """Return the bytes of memory that a new process could have (Linux)."""
+    return _kilobytes(Path("/proc/meminfo"), "MemAvailable:") * 1024
+
+
+def _kilobytes(path: Path, name: str) -> int:
+    for line in path.read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    raise RuntimeError(f"{path} has no {name}")
 
 
 class PeakMemory:

@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-import psutil
-
 from devtools import process
 from devtools.environment import host_folder
 from devtools.failure import Failure
+from devtools.memory import anonymous_bytes
 from devtools.placing import furnish
 
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
@@ -75,10 +74,10 @@ class HostServer:
         """Tell whether the host's process is alive."""
         return self._process is not None and self._process.poll() is None
 
-    def resident_bytes(self) -> int:
-        """Return the memory that the host's process has in use, mapped files included."""
+    def anonymous_bytes(self) -> int:
+        """Return the memory that the host's process has in use, mapped files apart."""
         assert self._process is not None
-        return int(psutil.Process(self._process.pid).memory_info().rss)
+        return anonymous_bytes(self._process.pid)
 
     def __enter__(self) -> HostServer:
         began = time.monotonic()

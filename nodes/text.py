@@ -92,7 +92,7 @@ class PixArtPromptBatch(io.ComfyNode):
                     default="",
                     display_name="Prompts",
                     tooltip="One prompt a line; empty lines do not count. A list from another node "
-                    "works too: each of its texts is one prompt.",
+                    "works too: its lines follow each other.",
                 ),
                 _cleaning_input(),
                 _model_input(),
@@ -108,7 +108,7 @@ class PixArtPromptBatch(io.ComfyNode):
         cls, clip: list[Any], texts: list[str], cleaning: list[str], model: Any = None
     ) -> io.NodeOutput:
         """Encode the prompts, and say for each what of it was cut."""
-        prompts = texts if len(texts) > 1 else [t for t in texts[0].splitlines() if t.strip()]
+        prompts = [line for text in texts for line in text.splitlines() if line.strip()]
         encoded = conditioning.encode_prompts(
             clip[0], prompts, cleaning[0], model[0] if model else None
         )

@@ -14,11 +14,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
 from tqdm import tqdm
 
 from devtools.bench.t5_weights import XXL, reference_embedding, tokens, xxl_folder
 from devtools.environment import ROOT
+from devtools.memory import free_bytes
 
 GB = 1e9
 _MOST_AT_REST = {
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
         torch.save(reference_embedding(folder), _RESULT)
     found: dict[str, Measured | str] = {}
     for name in tqdm(names, desc="precisions"):
-        free = psutil.virtual_memory().available / GB
+        free = free_bytes() / GB
         if free < _ROOM.get(name, 0):
             found[name] = f"not measured: it needs {_ROOM[name]} GB, {free:.1f} are free"
         else:

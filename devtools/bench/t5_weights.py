@@ -13,13 +13,12 @@ from tqdm import tqdm
 from transformers import T5Config, T5EncoderModel
 
 from devtools.environment import ROOT
-from pixart_core.text.t5 import T5Shape, tensor_shapes
+from pixart_core.text.t5 import VOCABULARY, T5Shape, tensor_shapes
 from pixart_core.text.t5_file import open_t5
 from pixart_core.writing import written
 
 XXL = T5Shape(layers=24, width=4096, heads=64, head_size=64, mlp_size=10240)
 _PARTS = 6
-_VOCABULARY = 32128
 _LENGTH = 120
 
 
@@ -54,7 +53,7 @@ def reference_embedding(folder: Path) -> Tensor:
     weights = open_t5(folder).tensors
     config = T5Config(
         d_model=XXL.width, d_kv=XXL.head_size, d_ff=XXL.mlp_size, num_layers=1,
-        num_heads=XXL.heads, feed_forward_proj="gated-gelu", vocab_size=_VOCABULARY,
+        num_heads=XXL.heads, feed_forward_proj="gated-gelu", vocab_size=VOCABULARY,
         is_encoder_decoder=False, use_cache=False,
     )  # fmt: skip
     with torch.device("meta"):

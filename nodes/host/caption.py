@@ -79,8 +79,15 @@ def whole_mask(caption: Tensor, mask: Tensor | None) -> Tensor:
         return torch.ones(rows, length, dtype=torch.long, device=caption.device)
     # The host's own concat node lengthens a caption but not its mask.
     mask = (mask.flatten(0, -2) > 0).long().to(caption.device)[:, :length]
-    mask = functional.pad(mask, (0, length - mask.shape[1]), value=1)
-    return mask.expand(rows, -1)
+    mask = mask.expand(rows, -1)
+    return torch.cat([mask, _real_tokens(caption[:, mask.shape[1] :])], dim=1)
+
+
+def _real_tokens(added: Tensor) -> Tensor:
+    """Return the mask of tokens that were added without one: a batch's padding is all zeros."""
+    real = added.count_nonzero(-1) > 0
+    # A caption that another node has set to zero is meant to be read.
+    return (real | ~real.any(1, keepdim=True)).long()
 
 
 def _lengthen(tensor: Tensor, length: int) -> Tensor:

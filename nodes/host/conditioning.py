@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +21,20 @@ from ...pixart_core.text.saved import PromptNote
 from ...pixart_core.text.tokens import FittedTokens, fit_tokens, real_tokens
 from ...pixart_core.variants import LONGEST_PROMPT, Variant
 from .caption import batch_of
-from .model import variant_of
+from .model import require_variant
 from .prompt_text import pieces_of, text_of
 from .t5_tokens import TOKENS_KEY, UNCUT
 
 log = logging.getLogger("pixart")
+
+_WORD = re.compile(r"\S+")
 
 CLEANING_CHOICES = [AUTO, *CLEANINGS]
 
 MASK = "attention_mask"
 """The host's name for which tokens of a conditioning are real."""
 
-NOTE = "pixart_note"
+PROMPT_NOTE = "pixart_note"
 """Beside a conditioning: a `PromptNote`, which goes into its file if it is saved, and the very
 tensor that it speaks of; other nodes make new tensors but copy what stands beside them."""
 
@@ -75,77 +79,84 @@ def encode_prompts(
             expected="at least one line of text",
             advice="Write a prompt on each line.",
         )
-    variant = None if model is None else _variant(model)
+    if clip is None:  # from a checkpoint without a text encoder
+        raise _unreadable("none")
+    variant = None if model is None else require_variant(model)
     read = [_read(clip, text, cleaning, variant) for text in texts]
-    bar = comfy.utils.ProgressBar(len(set(texts)))
-    encoded: dict[str, Any] = {}
-    for prompt in read:
-        if prompt.text not in encoded:
-            encoded[prompt.text] = _encode(clip, prompt)
-            bar.update(1)
-    for notice in dict.fromkeys(prompt.notice for prompt in read if prompt.tokens.cut):
-        log.warning("A prompt is too long: %s", notice)
-    for notice in dict.fromkeys(p.cleaned.notice for p in read if p.cleaned.notice):
-        log.warning("%s.", notice)
+    _warn(read)
+    conditioning = _together(_encode_all(clip, read))
     lines = "\n".join(prompt.text for prompt in read)
-    conditioning = _together([encoded[prompt.text] for prompt in read])
     note = _note(clip, lines, read[0].cleaned.cleaning, variant)
-    conditioning[0][1][NOTE] = (note, conditioning[0][0])
+    conditioning[0][1][PROMPT_NOTE] = (note, conditioning[0][0])
     return EncodedPrompt(conditioning, lines, _tell(read), len(read))
 
 
-def t5_of(clip: comfy.sd.CLIP | None) -> tuple[str, str]:
+def t5_of(clip: comfy.sd.CLIP) -> tuple[str, str]:
     """Return name and precision of a text encoder, empty where another node loaded it."""
-    source = getattr(getattr(clip, "cond_stage_model", None), "source", None)
+    source = getattr(clip.cond_stage_model, "source", None)
     return (source.name, source.precision) if source else ("", "")
 
 
-def _variant(model: Any) -> Variant:
-    variant = variant_of(model)
-    if variant is None:
-        raise ConditioningError(
-            "The prompt cannot take its settings from this model",
-            found=f"a {type(model.model).__name__}",
-            expected="a model from Load PixArt Model",
-            advice="Load the model with Load PixArt Model, or leave this input empty.",
-        )
-    return variant
-
-
-def _read(
-    clip: comfy.sd.CLIP | None, text: str, cleaning: str, variant: Variant | None
-) -> _ReadPrompt:
+def _read(clip: comfy.sd.CLIP, text: str, cleaning: str, variant: Variant | None) -> _ReadPrompt:
     limit = variant.tokens if variant else LONGEST_PROMPT
     cleaned = clean(pieces_of(text), cleaning, variant.family if variant else None)
     written = text if cleaned.text == text else text_of(cleaned.pieces)
     tokens = fit_tokens(_t5_tokens(clip, written), limit)
     notice = f"{len(tokens.kept)} of {limit} tokens"
     if tokens.cut:
-        notice += f". Cut: {_words(clip, tokens.cut)}"
+        notice += f". Cut: {_cut_words(clip, cleaned, limit)}"
     return _ReadPrompt(cleaned, written, tokens, notice)
 
 
-def _encode(clip: comfy.sd.CLIP | None, prompt: _ReadPrompt) -> Any:
-    assert clip is not None
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    conditioning = clip.encode_from_tokens_scheduled({TOKENS_KEY: [prompt.tokens.kept]})
-    for embedding, _ in conditioning:
-        _check_finite(clip, embedding)
-    return conditioning
+def _cut_words(clip: comfy.sd.CLIP, prompt: CleanedPrompt, limit: int) -> str:
+    """Return the words that do not fit wholly into the limit, as they were written."""
+    ends = [found.end() for found in _WORD.finditer(prompt.text)]
+
+    def tokens_up_to(end: int) -> int:
+        return len(_t5_tokens(clip, text_of(prompt.up_to(end))))
+
+    fitting = bisect_right(ends, limit, key=tokens_up_to)
+    return prompt.text[ends[fitting - 1] if fitting else 0 :].strip()
+
+
+def _warn(read: Sequence[_ReadPrompt]) -> None:
+    for notice in dict.fromkeys(prompt.notice for prompt in read if prompt.tokens.cut):
+        log.warning("A prompt is too long: %s", notice)
+    for notice in dict.fromkeys(p.cleaned.notice for p in read if p.cleaned.notice):
+        log.warning("%s.", notice)
+
+
+def _encode_all(clip: comfy.sd.CLIP, read: Sequence[_ReadPrompt]) -> list[Any]:
+    """Return the conditioning of each prompt; those that are the same are encoded once."""
+    encoded: dict[str, Any] = {}
+    distinct = {prompt.text: prompt for prompt in read}
+    bar = comfy.utils.ProgressBar(len(distinct))
+    for text, prompt in distinct.items():
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        encoded[text] = clip.encode_from_tokens_scheduled({TOKENS_KEY: [prompt.tokens.kept]})
+        for embedding, _ in encoded[text]:
+            _check_finite(clip, embedding)
+        bar.update(1)
+    return [encoded[prompt.text] for prompt in read]
 
 
 def _together(conditionings: list[Any]) -> Any:
     """Return the rows as one batch: (L, C) each -> (rows, longest, C), with a mask."""
     if len(conditionings) == 1:
         return [[embedding, dict(extras)] for embedding, extras in conditionings[0]]
+    if any(len(conditioning) != 1 for conditioning in conditionings):
+        raise ConditioningError(
+            "The prompts cannot become one batch",
+            found="a text encoder whose LoRA changes with time",
+            expected="one embedding for each prompt",
+            advice="Remove the schedule of the LoRA, or use a PixArt Prompt for each.",
+        )
     rows = [conditioning[0][0] for conditioning in conditionings]
     embedding, mask = batch_of(rows)
     return [[embedding, {**conditionings[0][0][1], MASK: mask}]]
 
 
-def _note(
-    clip: comfy.sd.CLIP | None, text: str, cleaning: str, variant: Variant | None
-) -> PromptNote:
+def _note(clip: comfy.sd.CLIP, text: str, cleaning: str, variant: Variant | None) -> PromptNote:
     name, precision = t5_of(clip)
     return PromptNote(text, cleaning, variant.family if variant else "", name, precision)
 
@@ -158,24 +169,20 @@ def _tell(read: Sequence[_ReadPrompt]) -> str:
     return "\n".join([*told, *aside])
 
 
-def _t5_tokens(clip: comfy.sd.CLIP | None, text: str) -> list[tuple[Any, float]]:
-    # A checkpoint without a text encoder gives None.
-    tokens = clip.tokenize(text, tokenizer_options={UNCUT: True}) if clip else {}
+def _t5_tokens(clip: comfy.sd.CLIP, text: str) -> list[tuple[Any, float]]:
+    tokens = clip.tokenize(text, tokenizer_options={UNCUT: True})
     if list(tokens) == [TOKENS_KEY]:
         return real_tokens(tokens[TOKENS_KEY])
-    raise ConditioningError(
+    raise _unreadable(f"one with tokens of {', '.join(tokens) or 'no kind'}")
+
+
+def _unreadable(found: str) -> ConditioningError:
+    return ConditioningError(
         "The prompt cannot be read by this text encoder",
-        found=f"one with tokens of {', '.join(tokens) or 'no kind'}",
+        found=found,
         expected="T5 alone",
         advice="Load a T5 file with Load T5 for PixArt.",
     )
-
-
-def _words(clip: comfy.sd.CLIP | None, tokens: list[tuple[Any, float]]) -> str:
-    # Textual inversions stand among the tokens as tensors, and have no words.
-    ids = [int(token) for token, *_ in tokens if not torch.is_tensor(token)]
-    words: str = clip.tokenizer.decode(ids) if clip else ""
-    return words
 
 
 def _check_finite(clip: comfy.sd.CLIP, embedding: Tensor) -> None:

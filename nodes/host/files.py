@@ -16,6 +16,7 @@ from ...pixart_core.checkpoint.source import (
     is_model_folder,
 )
 from ...pixart_core.errors import CheckpointError
+from ...pixart_core.text.t5_file import tokenizer_of
 
 _WEIGHTS = {".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt"}
 
@@ -41,9 +42,11 @@ class Shelf:
         if name is None:
             return ""
         try:
-            return " ".join(_status(f) for f in find_source(self.find(name), self.kind).files)
-        except (CheckpointError, OSError):
+            source = find_source(self.find(name), self.kind)
+        except CheckpointError:
             return ""
+        tokenizer = tokenizer_of(source) if self.kind is TEXT_ENCODER else None
+        return " ".join(map(stamp_of, [*source.files, *([tokenizer] if tokenizer else [])]))
 
     def _model_folders(self) -> dict[str, Path]:
         """Return the folders that hold a model, by the name users see.
@@ -85,8 +88,12 @@ def _find(folders: tuple[str, ...], name: str) -> Path:
     )
 
 
-def _status(path: Path) -> str:
-    status = path.stat()
+def stamp_of(path: Path) -> str:
+    """Return a text that changes when a file is replaced, empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

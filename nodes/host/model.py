@@ -94,6 +94,19 @@ def variant_of(model: Any) -> Variant | None:
     return model.model.variant if isinstance(model.model, PixArtModel) else None
 
 
+def require_variant(model: Any) -> Variant:
+    """Return the variant of a MODEL; raise ConditioningError for a model of another kind."""
+    variant = variant_of(model)
+    if variant is None:
+        raise ConditioningError(
+            "The prompt cannot take its settings from this model",
+            found=f"a {type(model.model).__name__}",
+            expected="a model from Load PixArt Model",
+            advice="Load the model with Load PixArt Model, or leave this input empty.",
+        )
+    return variant
+
+
 def check_family(family: str, variant: Variant) -> None:
     """Raise ConditioningError for a saved prompt that was encoded for the other family."""
     if family not in ("", variant.family):

@@ -12,10 +12,11 @@ import folder_paths
 from ...pixart_core.errors import ConditioningError
 from ...pixart_core.text.saved import SUFFIX, PromptNote, SavedPrompt, load_prompt, save_prompt
 from .caption import whole_mask
-from .conditioning import MASK, NOTE
-from .model import FAMILY, check_family, variant_of
+from .conditioning import MASK, PROMPT_NOTE
+from .files import stamp_of
+from .model import FAMILY, check_family, require_variant
 
-_PLAIN = {MASK, NOTE, FAMILY, "pooled_output"}
+_PLAIN = {MASK, PROMPT_NOTE, FAMILY, "pooled_output"}
 """What may stand beside an embedding without changing what it shows."""
 _NAME = re.compile(r"[^\x00-\x1f<>:\"|?*\\]+")
 _LONGEST_NAME = 200
@@ -38,9 +39,10 @@ def save(conditioning: Any, name: str) -> str:
     """
     prompt = _prompt_of(conditioning)
     folder, stem = _place(name)
-    taken = {path.name for path in folder.glob(f"*{SUFFIX}")} if folder.is_dir() else set()
-    number = next(i for i in range(1, len(taken) + 2) if f"{stem}_{i:05}{SUFFIX}" not in taken)
-    path = folder / f"{stem}_{number:05}{SUFFIX}"
+    # Some systems take names that differ in case alone for one.
+    taken = {path.name.casefold() for path in folder.glob(f"*{SUFFIX}")}
+    names = (f"{stem}_{number:05}{SUFFIX}" for number in range(1, len(taken) + 2))
+    path = folder / next(name for name in names if name.casefold() not in taken)
     save_prompt(path, prompt)
     return path.relative_to(_root()).as_posix()
 
@@ -48,16 +50,14 @@ def save(conditioning: Any, name: str) -> str:
 def names() -> list[str]:
     """List the saved prompts."""
     root = _root()
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob(f"*{SUFFIX}"))
+    found = (path.relative_to(root) for path in root.rglob(f"*{SUFFIX}"))
+    # A save that was killed leaves a folder whose name begins with a dot.
+    return sorted(p.as_posix() for p in found if not any(part[0] == "." for part in p.parts))
 
 
 def fingerprint(name: str | None) -> str:
     """Return a text that changes when the file is replaced, empty where it is unknown."""
-    try:
-        status = (_root() / (name or "")).stat()
-    except (OSError, ValueError):
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return stamp_of(_root() / name) if name in names() else ""
 
 
 def load(name: str, model: Any) -> LoadedPrompt:
@@ -76,7 +76,7 @@ def load(name: str, model: Any) -> LoadedPrompt:
         "pooled_output": None,
         MASK: prompt.mask,
         FAMILY: prompt.note.family,
-        NOTE: (prompt.note, prompt.embedding),
+        PROMPT_NOTE: (prompt.note, prompt.embedding),
     }
     lengths = ", ".join(map(str, prompt.lengths))
     notice = "\n".join(
@@ -96,7 +96,7 @@ def _prompt_of(conditioning: Any) -> SavedPrompt:
             advice="Save each prompt by itself, before areas, masks or times are set.",
         )
     ((embedding, extras),) = conditioning
-    note, noted = extras.get(NOTE, (PromptNote(), None))
+    note, noted = extras.get(PROMPT_NOTE, (PromptNote(), None))
     if noted is not embedding:
         # Another node has made a new one from it; whose text it is cannot be said.
         note = PromptNote(family=note.family)
@@ -104,13 +104,13 @@ def _prompt_of(conditioning: Any) -> SavedPrompt:
 
 
 def _check_fits(prompt: SavedPrompt, model: Any) -> None:
-    variant = variant_of(model)
-    width = model.model.diffusion_model.config.caption_channels if variant else None
-    if variant is None or width != prompt.embedding.shape[-1]:
+    variant = require_variant(model)
+    width = model.model.diffusion_model.config.caption_channels
+    if width != prompt.embedding.shape[-1]:
         raise ConditioningError(
             "The saved prompt does not fit this model",
             found=f"embeddings {prompt.embedding.shape[-1]} wide",
-            expected=f"{width} wide" if width else "a model from Load PixArt Model",
+            expected=f"{width} wide",
             advice="Encode the prompt with the T5 that belongs to the model, and save it again.",
         )
     check_family(prompt.note.family, variant)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import folder_paths
 
 from ...pixart_core.errors import PixArtError
 from ...pixart_core.text.styles import StyleTable, read_styles
+from .files import stamp_of
 
 log = logging.getLogger("pixart")
 
@@ -25,17 +27,19 @@ class StyledPrompt:
 
 
 def styles() -> StyleTable:
-    """Read the official styles and the user's, as they are now."""
-    return read_styles(_path())
+    """Return the official styles and the user's, as they are now."""
+    return _read(_path(), fingerprint())
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, stamp: str) -> StyleTable:
+    # The host asks for the names of all styles dozens of times for one prompt.
+    return read_styles(path)
 
 
 def fingerprint() -> str:
     """Return a text that changes when the table is edited."""
-    try:
-        status = _path().stat()
-    except OSError:
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return stamp_of(_path())
 
 
 def apply(style: str, prompt: str, negative: str) -> StyledPrompt:

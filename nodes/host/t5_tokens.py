@@ -12,6 +12,7 @@ import comfy.text_encoders.spiece_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from ...pixart_core.errors import CheckpointError
+from ...pixart_core.text.t5 import VOCABULARY
 from ...pixart_core.text.tokens import END, fit_tokens
 from ...pixart_core.variants import LONGEST_PROMPT
 
@@ -107,18 +108,15 @@ def tokenizer_data(path: Path | None) -> dict[str, Any]:
     # The libraries that read them raise whatever their native code throws.
     except Exception as error:
         raise _no_tokenizer(path, f"a file that cannot be read ({error})") from error
-    if ends != END or vocabulary > _LARGEST_TOKEN:
+    if ends != END or vocabulary > VOCABULARY - 1:
         raise _no_tokenizer(path, f"tokens up to {vocabulary}, the end being {ends}")
     return data
-
-
-_LARGEST_TOKEN = 32127
 
 
 def _no_tokenizer(path: Path, found: str) -> CheckpointError:
     return CheckpointError(
         f"{path.name} in {path.parent.name} cannot be used as T5's tokenizer",
         found=found,
-        expected=f"the tokenizer of T5 v1.1, with tokens up to {_LARGEST_TOKEN} and the end {END}",
+        expected=f"the tokenizer of T5 v1.1, with tokens up to {VOCABULARY - 1} and the end {END}",
         advice="Download it again, or remove it: ComfyUI's own tokenizer is used then.",
     )

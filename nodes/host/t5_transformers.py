@@ -55,14 +55,15 @@ class _Transformer(nn.Module):
 
     def __init__(self, model: Any, layers: int, *_: Any) -> None:
         super().__init__()
-        self.model = model
+        # Under the names that the host's own T5 has for them, by which LoRAs call them.
+        self.shared, self.encoder = model.shared, model.encoder
         self.num_layers = layers
 
     def get_input_embeddings(self) -> Any:
         return self._embed
 
     def _embed(self, ids: Tensor, out_dtype: torch.dtype) -> Tensor:
-        embedded: Tensor = self.model.shared(ids).to(out_dtype)
+        embedded: Tensor = self.shared(ids).to(out_dtype)
         return embedded
 
     def forward(
@@ -70,8 +71,7 @@ class _Transformer(nn.Module):
     ) -> tuple[Tensor, None]:
         """Return the last hidden state, (B, L, C)."""
         with quiet():
-            out = self.model(
-                inputs_embeds=embeds.to(self.model.shared.weight.dtype),
-                attention_mask=attention_mask,
+            out = self.encoder(
+                inputs_embeds=embeds.to(self.shared.weight.dtype), attention_mask=attention_mask
             )
         return out.last_hidden_state, None

@@ -24,6 +24,7 @@ log = logging.getLogger("pixart")
 Entries = dict[str, Tensor]
 """Of a state dict: a weight, and with it what its layout needs."""
 
+_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 _SCALE, _FORMAT = "weight_scale", "comfy_quant"
 _TABLES = ("shared.weight", "relative_attention_bias.weight")
 
@@ -57,6 +58,26 @@ class T5Weights:
             for key, value in self._extras.items()
             if key.endswith(f".{_FORMAT}")
         }
+        self._check_scales()
+
+    @property
+    def kept_as(self) -> str:
+        """In which precision the file's weights are, in the words of the loader's choices."""
+        if self._formats:
+            return ", ".join(sorted(set(self._formats.values())))
+        dtype = self.file.tensors["shared.weight"].dtype
+        return _NAMES.get(dtype, str(dtype).removeprefix("torch."))
+
+    def _check_scales(self) -> None:
+        scales = (key for key in self._extras if key.endswith(f".{_SCALE}"))
+        lost = next((k for k in scales if k.removesuffix(_SCALE) not in self._formats), None)
+        if lost is not None:
+            raise CheckpointError(
+                f"{self.file.name} cannot be loaded",
+                found=f"the scale {lost} for weights of which no format is told",
+                expected="the format of each quantised layer",
+                advice="Use another file of this T5, or save it anew with ComfyUI.",
+            )
 
     @property
     def mixes_layouts(self) -> bool:
@@ -65,14 +86,21 @@ class T5Weights:
 
     def __iter__(self) -> Iterator[tuple[str, Entries]]:
         """Yield the name of each module and the entries of its own state dict."""
-        for key, tensor in self.file.tensors.items():
+        for key, tensor in self._shown():
             module = key.removesuffix("weight")
             yield module.removesuffix("."), self._entries(key, module, tensor)
 
     def plain(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each tensor as real numbers, in ``dtype`` or as it is in the file."""
-        for key, tensor in self.file.tensors.items():
+        for key, tensor in self._shown():
             yield key, self._cast(key, self._real(key.removesuffix("weight"), tensor))
+
+    def _shown(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the tensors of the file, with a bar in the editor."""
+        bar = comfy.utils.ProgressBar(len(self.file.tensors))
+        for key, tensor in self.file.tensors.items():
+            yield key, tensor
+            bar.update(1)
 
     def _entries(self, key: str, module: str, tensor: Tensor) -> Entries:
         known = self._formats.get(module)
@@ -86,7 +114,7 @@ class T5Weights:
         real = self._real(module, tensor)
         if self.layout is None or tensor.ndim < 2 or key.endswith(_TABLES):
             return {"weight": self._cast(key, real)}
-        return _quantised(real, self.layout)
+        return _quantised(key, real, self.layout)
 
     def _real(self, module: str, tensor: Tensor) -> Tensor:
         if module not in self._formats:
@@ -121,10 +149,10 @@ def _at_most_half(dtype: torch.dtype) -> torch.dtype:
     return torch.bfloat16 if dtype == torch.float32 else dtype
 
 
-def _quantised(tensor: Tensor, layout: Layout) -> Entries:
+def _quantised(key: str, tensor: Tensor, layout: Layout) -> Entries:
     name = comfy.quant_ops.QUANT_ALGOS[layout.format]["comfy_tensor_layout"]
     kind = comfy.quant_ops.get_layout_class(name)
-    check_finite("a weight", tensor)
+    check_finite(key, tensor)
     data, params = kind.quantize(tensor.float(), **layout.options)
     said = json.dumps({"format": layout.format}).encode()
     return {

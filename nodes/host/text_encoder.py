@@ -12,12 +12,11 @@ import comfy.model_patcher
 import comfy.sd
 import comfy.sd1_clip
 import comfy.text_encoders.pixart_t5
-import comfy.utils
 import folder_paths
 import torch
 
 from ...pixart_core.text.t5 import T5Shape
-from ...pixart_core.text.t5_file import T5File, open_t5
+from ...pixart_core.text.t5_file import T5File, open_t5, tokenizer_of
 from .t5_tokens import TOKENS_KEY, PixArtTokenizer, tokenizer_data
 from .t5_transformers import BitsT5
 from .t5_weights import FP8, INT8, Layout, T5Weights
@@ -84,8 +83,8 @@ class PixArtT5(comfy.sd1_clip.SD1ClipModel):  # type: ignore[misc]
 
 def devices() -> list[str]:
     """List where T5 can run."""
-    cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    return [AUTO, _CPU, *cards]
+    found = comfy.model_management.get_all_torch_devices()
+    return [AUTO, _CPU, *(str(device) for device in found if device.type != _CPU)]
 
 
 def load_text_encoder(
@@ -98,13 +97,14 @@ def load_text_encoder(
     """
     file = open_t5(path)
     kind = PRECISIONS[precision]
-    places = _places(device)
-    if kind.bits is not None:
-        clip = _bits_clip(file, kind.bits, places)
+    weights = T5Weights(file, torch.bfloat16 if kind.bits else kind.dtype, kind.layout)
+    if kind.bits:
+        clip = _bits_clip(weights, kind.bits, _places(device))
     else:
-        clip = _host_clip(file, kind, places, disable_dynamic)
+        clip = _host_clip(weights, _places(device), disable_dynamic)
     file.files.check_unchanged()
-    clip.cond_stage_model.source = T5Source(file.name, precision)
+    kept = weights.kept_as if precision == AUTO else precision
+    clip.cond_stage_model.source = T5Source(file.name, kept)
     clip.patcher.cached_patcher_init = (_load_patcher, (path, precision, device))
     return clip
 
@@ -120,13 +120,10 @@ def _places(device: str) -> Places:
     return Places(torch.device(device), torch.device(_CPU))
 
 
-def _host_clip(
-    file: T5File, precision: Precision, places: Places, disable_dynamic: bool
-) -> comfy.sd.CLIP:
+def _host_clip(weights: T5Weights, places: Places, disable_dynamic: bool) -> comfy.sd.CLIP:
     """Build what the host's own loader builds, but fill the model tensor by tensor."""
-    weights = T5Weights(file, precision.dtype, precision.layout)
-    dtype = precision.dtype or _own_dtype(weights)
-    options: dict[str, Any] = {"t5xxl_model_config": _host_config(file.shape)}
+    dtype = weights.dtype or _own_dtype(weights)
+    options: dict[str, Any] = {"t5xxl_model_config": _host_config(weights.file.shape)}
     if weights.mixes_layouts:
         options["t5xxl_quantization_metadata"] = {"mixed_ops": True}
     model = PixArtT5(places.rests, dtype, options)
@@ -147,26 +144,29 @@ def _host_clip(
     # Some weights may be wider than asked for.
     comfy.model_management.archive_model_dtypes(model)
     patcher.set_model_compute_dtype(torch.float32)
-    return _clip(patcher, file)
+    return _clip(patcher, weights.file)
 
 
 def _own_dtype(weights: T5Weights) -> torch.dtype:
-    # What quantised weights become before they are multiplied; the arithmetic is fp32.
-    return torch.float32 if weights.mixes_layouts else weights.file.tensors["shared.weight"].dtype
+    """Return what quantised weights become before they are multiplied in fp32.
+
+    It is also what the host makes of a file's layers that are not quantised.
+    """
+    if weights.layout is not None:
+        return torch.float32
+    return weights.file.tensors["encoder.final_layer_norm.weight"].dtype
 
 
 def _fill(transformer: torch.nn.Module, weights: T5Weights) -> None:
     """Give the model its weights, one by one, so that no second copy is ever in memory."""
-    bar = comfy.utils.ProgressBar(len(weights.file.tensors))
     modules = dict(transformer.named_modules())
     for module, entries in weights:
         modules[module].load_state_dict(entries, strict=False, assign=True)
-        bar.update(1)
 
 
-def _bits_clip(file: T5File, bits: int, places: Places) -> comfy.sd.CLIP:
-    model = BitsT5(T5Weights(file, torch.bfloat16, None), bits)
-    return _clip(WholePatcher(model, places.runs, places.rests), file)
+def _bits_clip(weights: T5Weights, bits: int, places: Places) -> comfy.sd.CLIP:
+    model = BitsT5(weights, bits)
+    return _clip(WholePatcher(model, places.runs, places.rests), weights.file)
 
 
 def _clip(patcher: comfy.model_patcher.ModelPatcher, file: T5File) -> comfy.sd.CLIP:
@@ -176,7 +176,7 @@ def _clip(patcher: comfy.model_patcher.ModelPatcher, file: T5File) -> comfy.sd.C
     clip.patcher = patcher
     clip.cond_stage_model = patcher.model
     embeddings = folder_paths.get_folder_paths("embeddings")
-    clip.tokenizer = PixArtTokenizer(embeddings, tokenizer_data(file.tokenizer()))
+    clip.tokenizer = PixArtTokenizer(embeddings, tokenizer_data(tokenizer_of(file.files.source)))
     clip.tokenizer_options = {}
     clip.layer_idx = None
     clip.use_clip_schedule = False

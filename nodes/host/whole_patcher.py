@@ -8,6 +8,7 @@ import comfy.model_patcher
 import torch
 
 from ...pixart_core.errors import PixArtError
+from ...pixart_core.text.bits import settle
 
 
 class WholePatcher(comfy.model_patcher.ModelPatcher):  # type: ignore[misc]
@@ -47,9 +48,24 @@ class WholePatcher(comfy.model_patcher.ModelPatcher):  # type: ignore[misc]
         self, patches: dict[Any, Any], strength_patch: float = 1.0, strength_model: float = 1.0
     ) -> list[Any]:
         """Refuse a LoRA of this model; one of another takes nothing here."""
+        self._refuse(patches, strength_patch)
+        return []
+
+    def add_hook_patches(
+        self,
+        hook: Any,
+        patches: dict[Any, Any],
+        strength_patch: float = 1.0,
+        strength_model: float = 1.0,
+    ) -> list[Any]:
+        """Refuse a LoRA that comes with time, too."""
+        self._refuse(patches, strength_patch)
+        return []
+
+    def _refuse(self, patches: dict[Any, Any], strength: float) -> None:
         own = self.model.state_dict().keys()
         keys = [key for key in patches if (key if isinstance(key, str) else key[0]) in own]
-        if keys and strength_patch:
+        if keys and strength:
             raise PixArtError(
                 "The LoRA cannot be applied to this T5",
                 found="weights that bitsandbytes keeps in 8 or 4 bits",
@@ -57,7 +73,6 @@ class WholePatcher(comfy.model_patcher.ModelPatcher):  # type: ignore[misc]
                 advice='Set the precision of Load T5 for PixArt to "int8 (offloadable)", or the '
                 "LoRA's strength for the text encoder to 0.",
             )
-        return []
 
     def _move(self, device: torch.device | None) -> None:
         if device is None:
@@ -65,4 +80,5 @@ class WholePatcher(comfy.model_patcher.ModelPatcher):  # type: ignore[misc]
         for module in self.model.modules():
             if not any(True for _ in module.children()):
                 module.to(device)
+                settle(module)
         self.model.device = device

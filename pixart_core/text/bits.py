@@ -31,9 +31,10 @@ def load_in_bits(tensors: Mapping[str, Tensor], shape: T5Shape, bits: int) -> An
     of their large inputs is what T5 bears least. Raises MissingPackageError.
     """
     check_packages()
-    with quiet():
-        from transformers import BitsAndBytesConfig, T5Config, T5EncoderModel
+    from transformers import BitsAndBytesConfig, T5Config, T5EncoderModel
 
+    _import_bitsandbytes()
+    with quiet():
         config = T5Config(
             d_model=shape.width,
             d_kv=shape.head_size,
@@ -61,10 +62,27 @@ def load_in_bits(tensors: Mapping[str, Tensor], shape: T5Shape, bits: int) -> An
             dtype=torch.bfloat16,
             device_map={"": "cpu"},
         )
-    for parameter in model.parameters():
-        # Nor may anything of a mapped file stay in the model: the file may be replaced.
-        parameter.data = in_own_memory(parameter.data)
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            # Nor may anything of a mapped file stay in the model: the file may be replaced.
+            parameter.data = in_own_memory(parameter.data)
+        settle(module)
     return model.eval()
+
+
+def settle(module: Any) -> None:
+    """Give an 8-bit layer one copy of its weight, where only the layer's ``to`` can move it.
+
+    bitsandbytes does so in a layer's first forward; until then a move leaves the scales behind,
+    and each move since makes a second copy of the weight.
+    """
+    state = getattr(module, "state", None)
+    if not hasattr(module, "init_8bit_state") or state is None:
+        return
+    if module.weight.CB is not None:
+        module.init_8bit_state()
+        state.CB = module.weight.data
+    module.weight.data = state.CB
 
 
 def check_packages() -> None:
@@ -91,22 +109,29 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in first)
 
 
+def _import_bitsandbytes() -> None:
+    """Import it without the network: it asks a hub for compiled code if ``kernels`` is there."""
+    known = sys.modules.get("kernels")
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+    try:
+        with quiet():
+            import bitsandbytes  # noqa: F401
+    finally:
+        if known is None:
+            del sys.modules["kernels"]
+        else:
+            sys.modules["kernels"] = known
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep bitsandbytes and transformers off the network and out of the log.
-
-    bitsandbytes asks a hub for compiled code if the package ``kernels`` is there when it is first
-    imported, and tells at every layer that it casts its input.
-    """
+    """Keep bitsandbytes, which tells of every layer's input, and transformers out of the log."""
     from transformers.utils import logging as transformers_logging
 
     loggers = [logging.getLogger(name) for name in ("bitsandbytes", "transformers")]
     levels = [logger.level for logger in loggers]
     had_bar = transformers_logging.is_progress_bar_enabled()
-    absent = "bitsandbytes" not in sys.modules and "kernels" not in sys.modules
     try:
-        if absent:
-            sys.modules["kernels"] = None  # type: ignore[assignment]
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         transformers_logging.disable_progress_bar()
@@ -116,5 +141,3 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
         if had_bar:
             transformers_logging.enable_progress_bar()
-        if absent:
-            sys.modules.pop("kernels", None)

@@ -49,6 +49,14 @@ class CleanedPrompt:
         """The prompt without its weights."""
         return "".join(text for text, _ in self.pieces)
 
+    def up_to(self, end: int) -> tuple[Piece, ...]:
+        """Return the pieces of the first ``end`` letters."""
+        kept: list[Piece] = []
+        for text, weight in self.pieces:
+            kept.append((text[:end], weight))
+            end -= min(end, len(text))
+        return tuple(piece for piece in kept if piece[0])
+
 
 def clean(pieces: Sequence[Piece], cleaning: str, family: Family | None) -> CleanedPrompt:
     """Clean a prompt as a whole, each part of it keeping its weight.

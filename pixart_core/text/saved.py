@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,19 @@ class SavedPrompt:
 
 
 def save_prompt(path: Path, prompt: SavedPrompt) -> None:
-    """Write the prompt wholly or not at all; raise WritingError where it cannot be."""
+    """Write the prompt wholly or not at all.
+
+    Raises WritingError where it cannot be, ConditioningError for one that could not be loaded.
+    """
+    fault = _fault_of_shapes({_EMBEDDING: prompt.embedding.shape, _MASK: prompt.mask.shape})
+    fault = fault or _fault_of_values(prompt)
+    if fault:
+        raise ConditioningError(
+            "The prompt cannot be saved",
+            found=fault,
+            expected=f"finite embeddings of 1 to {LONGEST_PROMPT} tokens, as T5 makes them",
+            advice="Save prompts as they come from PixArt Prompt, and put them together later.",
+        )
     tensors = {
         _EMBEDDING: prompt.embedding.detach().cpu().contiguous(),
         _MASK: prompt.mask.cpu().contiguous(),
@@ -74,35 +87,43 @@ def load_prompt(path: Path) -> SavedPrompt:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise _unusable(path, "a file of another kind")
-            _check_sizes(path, {key: file.get_slice(key) for key in file.keys()})  # noqa: SIM118
+            slices = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+            # Before anything of the size that the header claims is read.
+            _refuse(path, _fault_of_shapes(slices))
             embedding, mask = file.get_tensor(_EMBEDDING), file.get_tensor(_MASK)
     except (OSError, SafetensorError) as error:
         raise _unusable(path, f"a damaged or missing file ({error})") from error
     known = {field.name for field in dataclasses.fields(PromptNote)}
     note = PromptNote(**{key: metadata[key] for key in known & metadata.keys()})
     prompt = SavedPrompt(embedding, mask, note)
-    _check(path, prompt, metadata.get("tokens", ""))
+    _refuse(path, _fault_of_values(prompt))
+    if ",".join(map(str, prompt.lengths)) != metadata.get("tokens"):
+        raise _unusable(path, "a mask that does not fit the number of tokens it states")
     return prompt
 
 
-def _check_sizes(path: Path, slices: dict[str, object]) -> None:
-    """Check shapes in the header, before anything of the size they claim is read."""
-    shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}  # type: ignore[attr-defined]
-    embedding, mask = shapes.get(_EMBEDDING, ()), shapes.get(_MASK, ())
+def _fault_of_shapes(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Return what is wrong with the shapes of embedding and mask; nothing if they are right."""
+    embedding, mask = (tuple(shapes.get(key, ())) for key in (_EMBEDDING, _MASK))
     if len(embedding) != 3 or mask != embedding[:2] or len(shapes) != 2 or 0 in embedding:
-        raise _unusable(path, f"tensors of the shapes {shapes}")
+        return f"tensors of the shapes {dict(shapes)}"
     if embedding[0] > _MOST_ROWS or embedding[1] > LONGEST_PROMPT:
-        raise _unusable(path, f"{embedding[0]} rows of {embedding[1]} tokens")
+        return f"{embedding[0]} rows of {embedding[1]} tokens"
+    return ""
 
 
-def _check(path: Path, prompt: SavedPrompt, tokens: str) -> None:
+def _fault_of_values(prompt: SavedPrompt) -> str:
     if prompt.embedding.dtype not in _DTYPES or prompt.mask.dtype != torch.int64:
-        raise _unusable(path, f"numbers of type {prompt.embedding.dtype} and {prompt.mask.dtype}")
+        return f"numbers of type {prompt.embedding.dtype} and {prompt.mask.dtype}"
     if not torch.isfinite(prompt.embedding).all():
-        raise _unusable(path, "values that are not finite")
+        return "values that are not finite"
     is_mask = bool(((prompt.mask == 0) | (prompt.mask == 1)).all())
-    if not is_mask or min(prompt.lengths) < 1 or ",".join(map(str, prompt.lengths)) != tokens:
-        raise _unusable(path, "a mask that does not fit the number of tokens it states")
+    return "" if is_mask and min(prompt.lengths) > 0 else "a mask that is none"
+
+
+def _refuse(path: Path, fault: str) -> None:
+    if fault:
+        raise _unusable(path, fault)
 
 
 def _unusable(path: Path, found: str) -> ConditioningError:

@@ -19,7 +19,7 @@ _GATED = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight"
 _EMBEDDING = "shared.weight"
 _SAME_EMBEDDING = "encoder.embed_tokens.weight"
 
-_VOCABULARY = 32128
+VOCABULARY = 32128
 """Rows of every T5 v1.1 embedding; the tokenizer's ids fit no other."""
 
 
@@ -49,11 +49,11 @@ def detect_t5(shapes: Shapes) -> T5Shape:
             expected=f"a T5 v1.1 encoder, with tensors such as {_Q} and {_GATED}",
             advice="Choose a T5 file such as t5xxl_fp16.safetensors.",
         )
-    if embedding[0] != _VOCABULARY:
+    if embedding[0] != VOCABULARY:
         raise CheckpointError(
             "This file cannot be loaded as a T5 text encoder",
             found=f"a vocabulary of {embedding[0]}",
-            expected=f"one of {_VOCABULARY}, as in T5 v1.1",
+            expected=f"one of {VOCABULARY}, as in T5 v1.1",
             advice="Choose a T5 v1.1 file (not umT5 or mT5), such as t5xxl_fp16.safetensors.",
         )
     heads = shapes[_BIAS][1]
@@ -85,7 +85,7 @@ def tensor_shapes(shape: T5Shape) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every tensor of such an encoder."""
     inner = shape.heads * shape.head_size
     shapes: dict[str, tuple[int, ...]] = {
-        _EMBEDDING: (_VOCABULARY, shape.width),
+        _EMBEDDING: (VOCABULARY, shape.width),
         _BIAS: (_BUCKETS, shape.heads),
         "encoder.final_layer_norm.weight": (shape.width,),
     }

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..checkpoint.completeness import check_complete
 from ..checkpoint.reading import OpenedFiles, open_files, shapes_of
-from ..checkpoint.source import SAFETENSORS, TEXT_ENCODER
+from ..checkpoint.source import SAFETENSORS, TEXT_ENCODER, Source
 from .t5 import T5Shape, detect_t5, encoder_tensors, tensor_shapes
+
+Value = TypeVar("Value")
 
 _MARK = "encoder.final_layer_norm.weight"
 _SCALED = "scaled_fp8"
@@ -51,12 +55,13 @@ class T5File:
         """Whether weights are to be multiplied by a scale."""
         return bool(self.extras or self.metadata)
 
-    def tokenizer(self) -> Path | None:
-        """Return the tokenizer file in the folder of the weights or of their pipeline, if any."""
-        folder = self.files.source.folder
-        places = [folder / place for place in _TOKENIZER_FOLDERS] if folder else []
-        found = (place / name for place in places for name in _TOKENIZER_FILES)
-        return next((path for path in found if path.is_file()), None)
+
+def tokenizer_of(source: Source) -> Path | None:
+    """Return the tokenizer file in the folder of the weights or of their pipeline, if any."""
+    folder = source.folder
+    places = [folder / place for place in _TOKENIZER_FOLDERS] if folder else []
+    found = (place / name for place in places for name in _TOKENIZER_FILES)
+    return next((path for path in found if path.is_file()), None)
 
 
 def open_t5(path: Path) -> T5File:
@@ -65,7 +70,8 @@ def open_t5(path: Path) -> T5File:
     A decoder is left out. Raises CheckpointError for anything else, and where tensors are missing.
     """
     files = open_files(path, TEXT_ENCODER)
-    tensors = _without_prefix(files.tensors)
+    prefix = _prefix_of(files.tensors)
+    tensors = _without(prefix, files.tensors)
     extras = {
         key: tensor
         for key, tensor in tensors.items()
@@ -75,23 +81,26 @@ def open_t5(path: Path) -> T5File:
     shape = detect_t5(shapes_of(plain))
     plain = encoder_tensors(plain)
     check_complete(shapes_of(plain), tensor_shapes(shape), "T5 encoder")
-    return T5File(files, shape, plain, extras, _metadata(files.source.files))
+    return T5File(files, shape, plain, extras, _metadata(prefix, files.source.files))
 
 
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what ComfyUI puts before the names when it saves a text encoder."""
+def _prefix_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return what ComfyUI puts before the names when it saves a text encoder."""
     marked = (key for key in tensors if key.endswith(_MARK))
-    prefix = min(marked, key=len, default=_MARK).removesuffix(_MARK)
+    return min(marked, key=len, default=_MARK).removesuffix(_MARK)
+
+
+def _without(prefix: str, named: Mapping[str, Value]) -> dict[str, Value]:
     return {
-        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+        key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)
     }
 
 
-def _metadata(files: tuple[Path, ...]) -> dict[str, str]:
+def _metadata(prefix: str, files: tuple[Path, ...]) -> dict[str, str]:
     layers: dict[str, object] = {}
     for file in files:
         if file.suffix.lower() in SAFETENSORS:
-            layers |= _quantised_layers(file)
+            layers |= _without(prefix, _quantised_layers(file))
     return {_QUANTISATION: json.dumps({"layers": layers})} if layers else {}
 
 

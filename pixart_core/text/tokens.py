@@ -9,7 +9,9 @@ from typing import Any, Generic, TypeVar
 Token = TypeVar("Token")
 
 END = 1
-"""T5's token at the end of a text; padding may follow it."""
+"""T5's token at the end of a text."""
+PAD = 0
+"""T5's token that may follow it."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,23 @@ class FittedTokens(Generic[Token]):
 def real_tokens(rows: Sequence[Sequence[tuple[Any, float]]]) -> list[tuple[Any, float]]:
     """Join rows of (token, weight) as tokenizers of other models cut and pad them.
 
-    Each row goes up to its end token; one end token is kept, at the end of all.
+    The padding and the end token at the end of each row go; one end token is kept, at the end of
+    all. An end token within a row was in the text.
     """
     words: list[tuple[Any, float]] = []
     for row in rows:
-        for token, weight, *_ in row:
-            if isinstance(token, int) and token == END:
-                break
-            words.append((token, weight))
+        own = [(token, weight) for token, weight, *_ in row]
+        while own and _is(own[-1][0], PAD):
+            own.pop()
+        if own and _is(own[-1][0], END):
+            own.pop()
+        words += own
     return [*words, (END, 1.0)]
+
+
+def _is(token: Any, wanted: int) -> bool:
+    # Textual inversions stand among the tokens as tensors.
+    return isinstance(token, int) and token == wanted
 
 
 def fit_tokens(tokens: Sequence[Token], limit: int) -> FittedTokens[Token]:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE_MAY = sys.stdlib_module_names | {"torch", "safetensors", "diffusers"}
-CORE_MAY_WHERE_USED = {"transformers", "ftfy", "bs4"}
+CORE_MAY_WHERE_USED = {"transformers", "bitsandbytes", "ftfy", "bs4"}
 """Heavy, or not there for everyone: within functions only."""
 NODES_MAY = sys.stdlib_module_names
 COMMAND = ROOT / "pixart_core" / "__main__.py"

@@ -39,12 +39,29 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("embedding", "found"),
+    [
+        (torch.randn(1, 301, 8), "1 rows of 301 tokens"),
+        (torch.full((1, 3, 8), torch.inf), "values that are not finite"),
+        (torch.randn(3, 8), "tensors of the shapes"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(
+    tmp_path: Path, embedding: torch.Tensor, found: str
+) -> None:
+    mask = torch.ones(embedding.shape[:2], dtype=torch.int64)
+    with pytest.raises(ConditioningError, match=f"cannot be saved: found {found}"):
+        save_prompt(tmp_path / "a.safetensors", SavedPrompt(embedding, mask, NOTE))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("change", "metadata", "found"),
     [
         ({}, {}, "another kind"),
         ({}, {**META, "tokens": "3,3"}, "a mask that does not fit"),
-        ({"mask": torch.full((2, 3), 2)}, META, "a mask that does not fit"),
-        ({"mask": torch.zeros(2, 3, dtype=torch.int64)}, META, "a mask that does not fit"),
+        ({"mask": torch.full((2, 3), 2)}, META, "a mask that is none"),
+        ({"mask": torch.zeros(2, 3, dtype=torch.int64)}, META, "a mask that is none"),
         ({"mask": torch.ones(2, 4, dtype=torch.int64)}, META, "tensors of the shapes"),
         ({"mask": torch.ones(2, 3)}, META, "numbers of type"),
         ({"embedding": torch.full((2, 3, 8), torch.nan)}, META, "not finite"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_an_official_style_joins_as_the_demo_pages_do() -> None:
         "manga style a cat . vibrant, high-energy, detailed, iconic, Japanese comic style"
     )
     assert negative.endswith("realism, photorealistic, Western comic styleblue")
+
+
+def test_the_official_styles_are_those_of_the_demo_pages() -> None:
+    given = json.loads((Path(__file__).parent / "styles.json").read_text())["styles"]
+    assert [[s.name, s.prompt, s.negative] for s in official_styles().values()] == [
+        [s["name"], s["prompt"], s["negative_prompt"]] for s in given
+    ]
 
 
 def test_the_first_style_changes_nothing() -> None:

@@ -168,6 +168,18 @@ def test_the_hosts_nodes_do_what_they_say(demo: dict[str, Any], host_nodes: Any)
     assert relative_error(zero, alone) > 0.05
 
 
+def test_concatenated_batches_do_not_read_padding(demo: dict[str, Any], host_nodes: Any) -> None:
+    negative, noise = conditioning(demo, ""), noise_of(2)
+    concat = host_nodes.ConditioningConcat().concat
+    (both,) = concat(conditioning(demo, *PROMPTS[:2]), conditioning(demo, *PROMPTS[2:4]))
+    found = latents(demo, both, negative, noise)
+    for i in range(2):
+        (alone,) = concat(conditioning(demo, PROMPTS[i]), conditioning(demo, PROMPTS[2 + i]))
+        # The sampler draws the noise of a batch row by row from one seed.
+        wanted = latents(demo, alone, negative, noise)
+        assert relative_error(found[i], wanted[i]) <= 1e-4
+
+
 def test_areas_and_masks_show_each_prompt_in_its_place(
     demo: dict[str, Any], host_nodes: Any
 ) -> None:

@@ -231,20 +231,37 @@ def test_what_is_unloaded_comes_back_and_what_is_dropped_is_gone(
 
 
 def test_bitsandbytes_takes_no_lora_but_int8_does(load: Load) -> None:
-    key = "t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q.weight"
+    """By the name that a LoRA file has for a layer, as the host's own loader looks it up."""
+    import comfy.lora
+
+    name = "lora_te1_encoder_block_0_layer_0_SelfAttention_q"
+    difference = torch.full((128, 128), 0.1)
     for precision in ("fp32", "int8 (offloadable)"):
         clip = load(precision=precision)
         before = embedding(clip, PROMPTS[0])
+        key = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})[name]
         patched = clip.clone()
-        difference = torch.full((128, 128), 0.1)
         assert patched.add_patches({key: ("diff", (difference,))}, 1.0) == [key]
         assert apart(embedding(patched, PROMPTS[0]), before) > 0.01
         assert apart(embedding(clip, PROMPTS[0]), before) < 1e-6
+    clip = load(precision="8-bit (bitsandbytes)").clone()
+    key = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})[name]
+    for patch in (clip.add_patches, lambda *given: clip.patcher.add_hook_patches(None, *given)):
+        with pytest.raises(ValueError, match="LoRA cannot be applied to this T5"):
+            patch({key: ("diff", (difference,))}, 1.0)
+        assert patch({"another.model": ("diff", (difference,))}, 1.0) == []
+
+
+def test_an_8_bit_layer_keeps_one_weight_that_moves_with_its_scales(load: Load) -> None:
+    """From the first moment: ``to`` moves what lies in the layer's state, and nothing else."""
     clip = load(precision="8-bit (bitsandbytes)")
-    name = next(key for key in clip.cond_stage_model.state_dict() if key.endswith("q.weight"))
-    with pytest.raises(ValueError, match="LoRA cannot be applied to this T5"):
-        clip.clone().add_patches({name: ("diff", (difference,))}, 1.0)
-    assert clip.clone().add_patches({"another.model": ("diff", (difference,))}, 1.0) == []
+    layer = clip.cond_stage_model.t5xxl.transformer.encoder.block[0].layer[0].SelfAttention.q
+    for _ in range(2):
+        assert layer.weight.CB is None
+        assert layer.state.SCB.shape == (128,)
+        assert layer.weight.data_ptr() == layer.state.CB.data_ptr()
+        embedding(clip, PROMPTS[0])
+        clip.patcher.detach()
 
 
 @pytest.mark.parametrize(
@@ -269,16 +286,17 @@ def test_a_missing_package_is_one_sentence(
     assert f'"{sys.executable}" -m pip install "' in str(caught.value)
 
 
-def test_bitsandbytes_is_imported_late_and_asks_no_hub(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "import kernels, transformers\n"])
+def test_bitsandbytes_is_imported_late_and_asks_no_hub(tmp_path: Path, before: str) -> None:
     """A package ``kernels`` that would go to the network is there, and is not asked."""
     witness = tmp_path / "asked"
     (tmp_path / "kernels.py").write_text(
-        f"open({str(witness)!r}, 'w').close()\ndef get_kernel(*_, **__): raise OSError\n",
-        encoding="utf-8",
+        f"def get_kernel(*_, **__): open({str(witness)!r}, 'w').close()\n", encoding="utf-8"
     )
     program = (
         "import sys\n"
         f"sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
+        f"{before}"
         "from pathlib import Path\n"
         "from pixart_core.text.bits import load_in_bits\n"
         "from pixart_core.text.t5_file import open_t5\n"
