@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+WEB_DIRECTORY = "./web"
+"""What the editor loads."""
+
 
 async def comfy_entrypoint() -> Any:
     """Return the extension; the host calls this once, when it loads the pack."""

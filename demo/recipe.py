@@ -92,7 +92,7 @@ class Recipe:
         # Every size; some small ones remain, lest they be forgotten.
         Stage(2800, bucket_share=0.7, weight_limit=100, timestep_power=1.0, middle_share=0.5),
     )
-    steps_between_sheets: int = 1000
+    steps_between_sheets: int = 500
     steps_between_saves: int = 250
     rate: float = 9e-4
     warm_up: int = 200
