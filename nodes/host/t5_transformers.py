@@ -18,14 +18,13 @@ class BitsT5(comfy.sd1_clip.SD1ClipModel):  # type: ignore[misc]
     """A quantised T5, called as the host calls its own."""
 
     def __init__(self, weights: T5Weights, bits: int) -> None:
-        file = weights.file
-        tensors = dict(weights.plain()) if file.is_quantised else file.tensors
-        model = load_in_bits(tensors, file.shape, bits)
+        shape = weights.file.shape
+        model = load_in_bits(weights.plain(), shape, bits)
         super().__init__(
             name=TOKENS_KEY,
             clip_model=_Encoder,
             model_options={},
-            model_class=partial(_Transformer, model, file.shape.layers),
+            model_class=partial(_Transformer, model, shape.layers),
         )
 
 

@@ -5,103 +5,123 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import PixArtError
 from ..memory import in_own_memory
 from .t5 import T5Shape
 
-_NEEDED = {"bitsandbytes": (0, 46), "accelerate": (1, 0)}
-"""The oldest versions with which this was seen to work, or that transformers asks for."""
+_OLDEST = (0, 46)
+"""The first bitsandbytes that quantises on the CPU, too."""
+
+_LEFT_WIDE = "wo"
 
 
 class MissingPackageError(PixArtError):
     """A package that only some choices need is absent or too old."""
 
 
-def load_in_bits(tensors: Mapping[str, Tensor], shape: T5Shape, bits: int) -> Any:
+def load_in_bits(tensors: Iterable[tuple[str, Tensor]], shape: T5Shape, bits: int) -> Any:
     """Return a ``T5EncoderModel`` on the CPU with 8-bit or 4-bit (nf4) weights.
 
-    ``tensors`` have transformers' names. The layers ``wo`` stay in bf16: bitsandbytes' rounding
-    of their large inputs is what T5 bears least. Raises MissingPackageError.
+    ``tensors`` come under transformers' names and are quantised one by one, so that no second
+    copy of the model is ever in memory. The layers ``wo`` stay in bf16: rounding is what T5 bears
+    least there. Raises MissingPackageError.
     """
-    check_packages()
-    from transformers import BitsAndBytesConfig, T5Config, T5EncoderModel
-
+    check_package()
     _import_bitsandbytes()
+    model = _empty_model(shape, bits)
+    modules = dict(model.named_modules())
     with quiet():
-        config = T5Config(
-            d_model=shape.width,
-            d_kv=shape.head_size,
-            d_ff=shape.mlp_size,
-            num_layers=shape.layers,
-            num_heads=shape.heads,
-            feed_forward_proj="gated-gelu",
-            is_encoder_decoder=False,
-            use_cache=False,
-        )
-        quantisation = (
-            BitsAndBytesConfig(load_in_8bit=True)
-            if bits == 8
-            else BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_compute_dtype=torch.bfloat16,
-            )
-        )
-        model = T5EncoderModel.from_pretrained(
-            None,
-            config=config,
-            state_dict=dict(tensors),
-            quantization_config=quantisation,
-            dtype=torch.bfloat16,
-            device_map={"": "cpu"},
-        )
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            # Nor may anything of a mapped file stay in the model: the file may be replaced.
-            parameter.data = in_own_memory(parameter.data)
-        settle(module)
+        for key, tensor in tensors:
+            _fill(modules[key.removesuffix(".weight")], tensor)
     return model.eval()
 
 
-def settle(module: Any) -> None:
-    """Give an 8-bit layer one copy of its weight, where only the layer's ``to`` can move it.
+def _empty_model(shape: T5Shape, bits: int) -> Any:
+    from transformers import T5Config, T5EncoderModel
 
-    bitsandbytes does so in a layer's first forward; until then a move leaves the scales behind,
-    and each move since makes a second copy of the weight.
+    config = T5Config(
+        d_model=shape.width,
+        d_kv=shape.head_size,
+        d_ff=shape.mlp_size,
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        use_cache=False,
+    )
+    with torch.device("meta"):
+        model = T5EncoderModel(config)
+        for module in list(model.modules()):
+            for name, layer in list(module.named_children()):
+                if isinstance(layer, nn.Linear) and name != _LEFT_WIDE:
+                    setattr(module, name, _quantised_layer(layer, bits))
+    # The same as ``shared``, from which the embeddings come ready.
+    model.encoder.embed_tokens = None
+    return model
+
+
+def _quantised_layer(layer: nn.Linear, bits: int) -> nn.Module:
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    sides = layer.in_features, layer.out_features
+    quantised: nn.Module = (
+        Linear8bitLt(*sides, bias=False, has_fp16_weights=False)
+        if bits == 8
+        else Linear4bit(*sides, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4")
+    )
+    return quantised
+
+
+def _fill(module: nn.Module, tensor: Tensor) -> None:
+    from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+
+    # Nothing of a mapped file may stay in the model, since the file may be replaced.
+    if isinstance(module, Linear8bitLt):
+        module.weight = Int8Params(tensor, requires_grad=False).to("cpu")
+        module.init_8bit_state()
+        module.state.CB = in_own_memory(module.state.CB)
+        settle(module)
+    elif isinstance(module, Linear4bit):
+        weight = Params4bit(tensor, requires_grad=False, quant_type="nf4", module=module)
+        module.weight = weight.to("cpu")
+        module.weight.data = in_own_memory(module.weight.data)
+    else:
+        module.weight = nn.Parameter(in_own_memory(tensor, torch.bfloat16), requires_grad=False)
+
+
+def settle(module: nn.Module) -> None:
+    """Give an 8-bit layer one copy of its weight again, after the layer was moved.
+
+    The layer moves its state, with the scales; its parameter moves by itself, as a second copy.
     """
     state = getattr(module, "state", None)
-    if not hasattr(module, "init_8bit_state") or state is None:
-        return
-    if module.weight.CB is not None:
-        module.init_8bit_state()
-        state.CB = module.weight.data
-    module.weight.data = state.CB
+    if getattr(state, "CB", None) is not None:
+        module.weight.data = state.CB
 
 
-def check_packages() -> None:
-    """Raise MissingPackageError unless bitsandbytes and accelerate are there and new enough."""
-    for name, oldest in _NEEDED.items():
-        wanted = ".".join(map(str, oldest))
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            version = ""
-        if not version or _numbers(version) < oldest:
-            raise MissingPackageError(
-                "T5 cannot be loaded in 8 or 4 bits",
-                found=f"{name} {version}" if version else f"no package {name}",
-                expected=f"{name} {wanted} or newer",
-                advice=f'Install it with: "{sys.executable}" -m pip install "{name}>={wanted}", '
-                'and restart ComfyUI; or set the precision to "int8 (offloadable)", which needs '
-                "no package.",
-            )
+def check_package() -> None:
+    """Raise MissingPackageError unless bitsandbytes is there and new enough."""
+    wanted = ".".join(map(str, _OLDEST))
+    try:
+        version = importlib.metadata.version("bitsandbytes")
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    if not version or _numbers(version) < _OLDEST:
+        raise MissingPackageError(
+            "T5 cannot be loaded in 8 or 4 bits",
+            found=f"bitsandbytes {version}" if version else "no package bitsandbytes",
+            expected=f"bitsandbytes {wanted} or newer",
+            advice=f'Install it with: "{sys.executable}" -m pip install "bitsandbytes>={wanted}", '
+            'and restart ComfyUI; or set the precision to "int8 (offloadable)", which needs '
+            "no package.",
+        )
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -125,19 +145,11 @@ def _import_bitsandbytes() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep bitsandbytes, which tells of every layer's input, and transformers out of the log."""
-    from transformers.utils import logging as transformers_logging
-
-    loggers = [logging.getLogger(name) for name in ("bitsandbytes", "transformers")]
-    levels = [logger.level for logger in loggers]
-    had_bar = transformers_logging.is_progress_bar_enabled()
+    """Keep bitsandbytes, which tells of every layer's input, out of the log."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        transformers_logging.disable_progress_bar()
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if had_bar:
-            transformers_logging.enable_progress_bar()
+        logger.setLevel(level)

@@ -50,11 +50,6 @@ class T5File:
         """What users know it by."""
         return self.files.source.name
 
-    @property
-    def is_quantised(self) -> bool:
-        """Whether weights are to be multiplied by a scale."""
-        return bool(self.extras or self.metadata)
-
 
 def tokenizer_of(source: Source) -> Path | None:
     """Return the tokenizer file in the folder of the weights or of their pipeline, if any."""
