@@ -1,8 +1,10 @@
-"""Memory that goes back to the system as soon as a tensor is dropped."""
+"""Memory that goes back to the system when it is no longer needed."""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 
 import torch
 from torch import Tensor
@@ -30,3 +32,11 @@ def _mapping(size: int) -> mmap.mmap:
     if hasattr(mmap, "MAP_ANONYMOUS"):
         return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return mmap.mmap(-1, size)
+
+
+def give_back() -> None:
+    """Return to the system what glibc keeps of freed memory; other C libraries keep little."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

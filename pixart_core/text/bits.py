@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import PixArtError
-from ..memory import in_own_memory
+from ..memory import give_back, in_own_memory
 from .t5 import T5Shape
 
 _OLDEST = (0, 46)
@@ -40,6 +40,8 @@ def load_in_bits(tensors: Iterable[tuple[str, Tensor]], shape: T5Shape, bits: in
     with quiet():
         for key, tensor in tensors:
             _fill(modules[key.removesuffix(".weight")], tensor)
+            # Quantising leaves holes that the next tensor does not fit into: gigabytes in all.
+            give_back()
     return model.eval()
 
 
