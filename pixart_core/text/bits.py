@@ -81,7 +81,7 @@ def _quantised_layer(layer: nn.Linear, bits: int) -> nn.Module:
     return quantised
 
 
-def _fill(module: nn.Module, tensor: Tensor) -> None:
+def _fill(module: Any, tensor: Tensor) -> None:
     from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
     # Nothing of a mapped file may stay in the model, since the file may be replaced.
@@ -103,7 +103,7 @@ def settle(module: nn.Module) -> None:
 
     The layer moves its state, with the scales; its parameter moves by itself, as a second copy.
     """
-    state = getattr(module, "state", None)
+    state: Any = getattr(module, "state", None)
     if getattr(state, "CB", None) is not None:
         module.weight.data = state.CB
 
