@@ -142,13 +142,14 @@ class PixArtStyle(io.ComfyNode):
                     multiline=True,
                     default="",
                     display_name="Negative",
-                    tooltip="What it should not show; the style adds words of its own.",
+                    tooltip="What it should not show; the style puts words of its own before it. "
+                    "Begin with a comma after PixArt's own styles: they join without one.",
                 ),
                 io.Combo.Input(
                     "style",
                     options=list(style_table.styles().styles),
                     display_name="Style",
-                    tooltip="The ten of PixArt's demo pages, then those of styles.csv (columns "
+                    tooltip="Those of PixArt's demo pages, then those of styles.csv (columns "
                     "name, prompt, negative_prompt; {prompt} stands for yours).",
                 ),
             ],

@@ -62,6 +62,21 @@ def fit_caption(
     return caption[:, : variant.tokens], mask[:, : variant.tokens]
 
 
+def check_rows(caption: Tensor, latent: Tensor) -> None:
+    """Raise ConditioningError unless there is one prompt, or one for each picture.
+
+    The host would leave out the prompts that are too many, and repeat those that are too few.
+    """
+    if caption.shape[0] not in (1, latent.shape[0]):
+        raise ConditioningError(
+            "The prompts do not fit the batch",
+            found=f"{caption.shape[0]} prompts for {latent.shape[0]} pictures",
+            expected="as many prompts as pictures, or one for all",
+            advice="Connect the count of PixArt Prompt Batch to the batch size of PixArt "
+            "Resolution.",
+        )
+
+
 def batch_of(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return captions (1, L, C) each as one (B, longest, C), and their mask (B, longest) int64."""
     longest = max(row.shape[1] for row in rows)

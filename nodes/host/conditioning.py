@@ -29,6 +29,11 @@ log = logging.getLogger("pixart")
 
 _WORD = re.compile(r"\S+")
 
+_MOST_LETTERS = 20_000
+"""Far more than any model reads; what lies beyond would only take time."""
+_MOST_SHOWN = 2_000
+"""Letters of what was cut."""
+
 CLEANING_CHOICES = [AUTO, *CLEANINGS]
 
 MASK = "attention_mask"
@@ -99,10 +104,15 @@ def t5_of(clip: comfy.sd.CLIP) -> tuple[str, str]:
 
 def _read(clip: comfy.sd.CLIP, text: str, cleaning: str, variant: Variant | None) -> _ReadPrompt:
     limit = variant.tokens if variant else LONGEST_PROMPT
+    whole, text = text, text[:_MOST_LETTERS]
     cleaned = clean(pieces_of(text), cleaning, variant.family if variant else None)
     written = text if cleaned.text == text else text_of(cleaned.pieces)
     tokens = fit_tokens(_t5_tokens(clip, written), limit)
     notice = f"{len(tokens.kept)} of {limit} tokens"
+    if text.strip() and not cleaned.text.strip():
+        notice += f'. The cleaning "{cleaned.cleaning}" left nothing of the prompt'
+    if len(whole) > len(text):
+        notice += f". Of {len(whole):,} letters only the first {len(text):,} were read"
     if tokens.cut:
         notice += f". Cut: {_cut_words(clip, cleaned, limit)}"
     return _ReadPrompt(cleaned, written, tokens, notice)
@@ -116,12 +126,15 @@ def _cut_words(clip: comfy.sd.CLIP, prompt: CleanedPrompt, limit: int) -> str:
         return len(_t5_tokens(clip, text_of(prompt.up_to(end))))
 
     fitting = bisect_right(ends, limit, key=tokens_up_to)
-    return prompt.text[ends[fitting - 1] if fitting else 0 :].strip()
+    cut = prompt.text[ends[fitting - 1] if fitting else 0 :].strip()
+    more = len(cut) - _MOST_SHOWN
+    return cut if more <= 0 else f"{cut[:_MOST_SHOWN]} … and {more:,} letters more"
 
 
 def _warn(read: Sequence[_ReadPrompt]) -> None:
-    for notice in dict.fromkeys(prompt.notice for prompt in read if prompt.tokens.cut):
-        log.warning("A prompt is too long: %s", notice)
+    told = (p.notice for p in read if p.tokens.cut or not p.cleaned.text.strip())
+    for notice in dict.fromkeys(notice for notice in told if "." in notice):
+        log.warning("Not all of a prompt is read: %s", notice)
     for notice in dict.fromkeys(p.cleaned.notice for p in read if p.cleaned.notice):
         log.warning("%s.", notice)
 

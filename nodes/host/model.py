@@ -19,7 +19,7 @@ from ...pixart_core.checkpoint.hints import NOTE
 from ...pixart_core.errors import ConditioningError, SamplingError
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
 from ...pixart_core.variants import LATENT_PIXEL, Variant
-from .caption import CaptionCondition, fit_caption
+from .caption import CaptionCondition, check_rows, fit_caption
 
 FAMILY = "pixart_family"
 """Beside a conditioning from a file: the family that it was encoded for."""
@@ -80,6 +80,7 @@ class PixArtModel(comfy.model_base.PixArt):
             return out
         check_family(kwargs.get(FAMILY, ""), self.variant)
         width = self.diffusion_model.config.caption_channels
+        check_rows(caption, kwargs["noise"])
         caption, mask = fit_caption(caption, kwargs.get("attention_mask"), width, self.variant)
         out["c_crossattn"] = CaptionCondition(caption)
         out["caption_mask"] = CaptionCondition(mask)

@@ -19,6 +19,8 @@ from .model import FAMILY, check_family, require_variant
 _PLAIN = {MASK, PROMPT_NOTE, FAMILY, "pooled_output"}
 """What may stand beside an embedding without changing what it shows."""
 _NAME = re.compile(r"[^\x00-\x1f<>:\"|?*\\]+")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows has for devices."""
 _LONGEST_NAME = 200
 
 
@@ -127,13 +129,17 @@ def _root() -> Path:
 def _place(name: str) -> tuple[Path, str]:
     """Return folder and beginning of a file's name; raise ConditioningError for a bad one."""
     parts = name.strip().replace("\\", "/").removesuffix(SUFFIX).split("/")
-    good = all(_NAME.fullmatch(part) and part.strip(". ") for part in parts)
+    good = all(
+        _NAME.fullmatch(part) and part.strip(". ") and not _RESERVED.fullmatch(part)
+        for part in parts
+    )
     folder = _root().joinpath(*parts[:-1])
     if good and len(name) <= _LONGEST_NAME and folder.resolve().is_relative_to(_root().resolve()):
         return folder, parts[-1]
     raise ConditioningError(
         "The prompt was not saved",
-        found=f"the name {name[:80]!r}",
-        expected="a file name, or folders and a file name with / between them",
+        found=f"the name {name[:80]!r} of {len(name)} letters",
+        expected=f"a file name, or folders and a file name with / between them, of at most "
+        f"{_LONGEST_NAME} letters",
         advice="Choose a plain name such as prompt or cats/white.",
     )

@@ -63,7 +63,9 @@ def read_styles(path: Path) -> StyleTable:
             rows = list(_rows(list(file)))
     except FileNotFoundError:
         return StyleTable(styles)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        return StyleTable(styles, (f"{path.name} cannot be read: save it as UTF-8.",))
+    except (OSError, csv.Error) as error:
         return StyleTable(styles, (f"{path.name} cannot be read: {error}.",))
     complaints = []
     for line, fields in rows:

@@ -266,7 +266,7 @@ def large_t5(server: HostServer) -> Iterator[str]:
     [
         ("fp32", 300),
         ("int8 (offloadable)", 75),
-        ("8-bit (bitsandbytes)", 90),
+        ("8-bit (bitsandbytes)", 75),
         ("4-bit (bitsandbytes)", 45),
     ],
 )

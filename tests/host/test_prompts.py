@@ -260,3 +260,47 @@ def test_embeddings_are_those_of_diffusers_pipeline(
             )
         ((found, _),) = encode_prompts(demo["clip"], [text], cleaning, None).conditioning
         assert relative_error(found, wanted[:, : int(mask.sum())]) <= 1e-5
+
+
+@pytest.mark.parametrize("pictures", [1, 2, 5])
+def test_prompts_and_pictures_that_do_not_match_are_an_error(
+    pack: ModuleType, demo: dict[str, Any], pictures: int
+) -> None:
+    negative = conditioning(demo, "")
+    with pytest.raises(ValueError, match=f"do not fit the batch: found 3 prompts for {pictures}"):
+        latents(demo, conditioning(demo, *PROMPTS[:3]), negative, noise_of(pictures))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("(a red circle:nan) b", "a weight of nan"),
+        ("(a:inf)", "a weight of inf"),
+        ("(" * 3000 + "a" + ")" * 3000, "brackets within brackets"),
+        ("half \ud83d", "half of a letter"),
+    ],
+)
+def test_a_prompt_that_is_no_text_is_an_error(
+    pack: ModuleType, demo: dict[str, Any], text: str, found: str
+) -> None:
+    with pytest.raises(ValueError, match=f"The prompt cannot be read: found {found}"):
+        conditioning(demo, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("红色的圆", '1 of 120 tokens. The cleaning "reference" left nothing of the prompt'),
+        ("x" * 200_000, "Of 200,000 letters only the first 20,000 were read"),
+        ("word " * 3_000, "letters more"),
+        ("", "1 of 120 tokens"),
+    ],
+)
+def test_the_notice_says_what_is_not_read(
+    pack: ModuleType, demo: dict[str, Any], text: str, told: str
+) -> None:
+    from pixart_pack.nodes.host.conditioning import encode_prompts
+
+    notice = encode_prompts(demo["clip"], [text], "auto", demo["model"]).notice
+    assert told in notice
+    assert len(notice) < 2_300
