@@ -31,8 +31,8 @@ _WORD = re.compile(r"\S+")
 
 _MOST_LETTERS = 20_000
 """Far more than any model reads; what lies beyond would only take time."""
-_MOST_SHOWN = 2_000
-"""Letters of what was cut."""
+_MOST_SHOWN = 1_000
+"""Letters at each end of what was cut."""
 
 CLEANING_CHOICES = [AUTO, *CLEANINGS]
 
@@ -127,8 +127,10 @@ def _cut_words(clip: comfy.sd.CLIP, prompt: CleanedPrompt, limit: int) -> str:
 
     fitting = bisect_right(ends, limit, key=tokens_up_to)
     cut = prompt.text[ends[fitting - 1] if fitting else 0 :].strip()
-    more = len(cut) - _MOST_SHOWN
-    return cut if more <= 0 else f"{cut[:_MOST_SHOWN]} … and {more:,} letters more"
+    more = len(cut) - 2 * _MOST_SHOWN
+    if more <= 0:
+        return cut
+    return f"{cut[:_MOST_SHOWN]} … ({more:,} letters) … {cut[-_MOST_SHOWN:]}"
 
 
 def _warn(read: Sequence[_ReadPrompt]) -> None:

@@ -292,7 +292,7 @@ def test_a_prompt_that_is_no_text_is_an_error(
     [
         ("红色的圆", '1 of 120 tokens. The cleaning "reference" left nothing of the prompt'),
         ("x" * 200_000, "Of 200,000 letters only the first 20,000 were read"),
-        ("word " * 3_000, "letters more"),
+        ("word " * 3_000, "letters) … "),
         ("", "1 of 120 tokens"),
     ],
 )
