@@ -32,7 +32,8 @@ _MOST_ABOVE_REST = 1.5
 """Gigabytes of the peak above what stays."""
 _ROOM = {"fp32": 20.5}
 """Gigabytes of free memory that a precision needs; the others fit where bf16 does."""
-_RESULT = ROOT / ".cache" / "bench" / "t5-embedding.pt"
+_RESULT = "embedding-fp32.pt"
+"""In the folder of the weights, so that it goes when they do."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ def main(arguments: list[str]) -> int:
 
     names = chosen.only or [name for name in PRECISIONS if name != "auto"]
     folder = xxl_folder()
-    if not _RESULT.exists():
+    if not (folder / _RESULT).exists():
         import torch
 
-        torch.save(reference_embedding(folder), _RESULT)
+        torch.save(reference_embedding(folder), folder / _RESULT)
     found: dict[str, Measured | str] = {}
     for name in tqdm(names, desc="precisions"):
         free = free_bytes() / GB
@@ -104,7 +105,7 @@ def measure(precision: str) -> Measured:
             began = time.perf_counter()
             embedding = clip.encode_from_tokens(row)
             times.append(time.perf_counter() - began)
-    wanted = torch.load(_RESULT, weights_only=True)
+    wanted = torch.load(folder / _RESULT, weights_only=True)
     error = float((embedding.float().cpu() - wanted).norm() / wanted.norm())
     card = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return Measured(seconds, memory.growth, rest, min(times), error, card)

@@ -65,7 +65,14 @@ class _ReadPrompt:
     cleaned: CleanedPrompt
     text: str
     tokens: FittedTokens[tuple[Any, float]]
-    notice: str
+    unread: tuple[str, ...]
+    """What of it the model does not get to read, a phrase each; empty if it reads all."""
+    limit: int
+
+    @property
+    def notice(self) -> str:
+        """How many tokens it takes, and what is not read."""
+        return ". ".join([f"{len(self.tokens.kept)} of {self.limit} tokens", *self.unread])
 
 
 def encode_prompts(
@@ -108,14 +115,14 @@ def _read(clip: comfy.sd.CLIP, text: str, cleaning: str, variant: Variant | None
     cleaned = clean(pieces_of(text), cleaning, variant.family if variant else None)
     written = text if cleaned.text == text else text_of(cleaned.pieces)
     tokens = fit_tokens(_t5_tokens(clip, written), limit)
-    notice = f"{len(tokens.kept)} of {limit} tokens"
+    unread = []
     if text.strip() and not cleaned.text.strip():
-        notice += f'. The cleaning "{cleaned.cleaning}" left nothing of the prompt'
+        unread.append(f'The cleaning "{cleaned.cleaning}" left nothing of the prompt')
     if len(whole) > len(text):
-        notice += f". Of {len(whole):,} letters only the first {len(text):,} were read"
+        unread.append(f"Of {len(whole):,} letters only the first {len(text):,} were read")
     if tokens.cut:
-        notice += f". Cut: {_cut_words(clip, cleaned, limit)}"
-    return _ReadPrompt(cleaned, written, tokens, notice)
+        unread.append(f"Cut: {_cut_words(clip, cleaned, limit)}")
+    return _ReadPrompt(cleaned, written, tokens, tuple(unread), limit)
 
 
 def _cut_words(clip: comfy.sd.CLIP, prompt: CleanedPrompt, limit: int) -> str:
@@ -134,8 +141,7 @@ def _cut_words(clip: comfy.sd.CLIP, prompt: CleanedPrompt, limit: int) -> str:
 
 
 def _warn(read: Sequence[_ReadPrompt]) -> None:
-    told = (p.notice for p in read if p.tokens.cut or not p.cleaned.text.strip())
-    for notice in dict.fromkeys(notice for notice in told if "." in notice):
+    for notice in dict.fromkeys(prompt.notice for prompt in read if prompt.unread):
         log.warning("Not all of a prompt is read: %s", notice)
     for notice in dict.fromkeys(p.cleaned.notice for p in read if p.cleaned.notice):
         log.warning("%s.", notice)

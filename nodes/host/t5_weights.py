@@ -124,7 +124,7 @@ class T5Weights:
         )
         names = (name for name in self._extras if name.startswith(module))
         scales = {name.removeprefix(module): self._extras[name] for name in names}
-        layer.load_state_dict({"weight": tensor, **scales}, strict=False)
+        layer.load_state_dict({"weight": tensor, **scales})
         real: Tensor = layer.weight.dequantize()
         return real
 

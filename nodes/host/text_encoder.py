@@ -161,7 +161,7 @@ def _fill(transformer: torch.nn.Module, weights: T5Weights) -> None:
     """Give the model its weights, one by one, so that no second copy is ever in memory."""
     modules = dict(transformer.named_modules())
     for module, entries in weights:
-        modules[module].load_state_dict(entries, strict=False, assign=True)
+        modules[module].load_state_dict(entries, assign=True)
 
 
 def _bits_clip(weights: T5Weights, bits: int, places: Places) -> comfy.sd.CLIP:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .official_styles import NO_STYLE, OFFICIAL
+from .official_styles import OFFICIAL
 
 _PLACE = "{prompt}"
 _COLUMNS = ("name", "prompt", "negative_prompt")
@@ -128,6 +128,3 @@ def _placed(template: str, text: str) -> str:
     if _PLACE in template:
         return template.replace(_PLACE, text)
     return ", ".join(part for part in (text.strip(), template.strip()) if part)
-
-
-__all__ = ["NO_STYLE", "Style", "StyleTable", "official_styles", "read_styles"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pixart_core.text.styles import NO_STYLE, official_styles, read_styles
+from pixart_core.text.official_styles import NO_STYLE
+from pixart_core.text.styles import official_styles, read_styles
 
 HEAD = "name,prompt,negative_prompt\n"
 
