@@ -179,13 +179,13 @@ class Trainer:
 
     def _timesteps(self, stage: Stage, count: int) -> Tensor:
         even = torch.rand(count) ** stage.timestep_power
-        middle = torch.rand(2, count).mean(0)
+        middle = 2 * stage.middle * torch.rand(2, count).mean(0)
         drawn = torch.where(torch.rand(count) < stage.middle_share, middle, even)
         return (len(self.alphas) * drawn).long()
 
     def _rate(self) -> float:
         warming = min(1.0, (self.step + 1) / self.recipe.warm_up)
-        return self.recipe.rate * warming * (1 - self.step / self.total)
+        return self.recipe.rate * warming * (1 - self.step / self.total) ** 0.5
 
     def _save(self, path: Path) -> None:
         state = {

@@ -13,7 +13,9 @@ PACK = "pixart_pack"
 
 
 def import_pack() -> ModuleType:
-    """Import the pack as the host imports it, under the name ``pixart_pack``."""
+    """Import the pack as the host imports it, under the name ``pixart_pack``; once."""
+    if PACK in sys.modules:
+        return sys.modules[PACK]
     import torch
 
     # First, because the host's own top-level module is called nodes, as our folder is.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from devtools import parity_solvers
 from devtools.reference import (
     FAMILIES,
     FULL,
@@ -48,9 +49,15 @@ def main(arguments: list[str]) -> int:
     """Compare, print the table, and return 1 if a bar is missed."""
     parser = argparse.ArgumentParser(prog="dev.py parity", description=__doc__)
     parser.add_argument(
+        "--solvers", action="store_true", help="our sampler in the host against the pipelines"
+    )
+    parser.add_argument(
         "--full", action="store_true", help="at the released size, 0.61 billion parameters"
     )
-    scale = FULL if parser.parse_args(arguments).full else TINY
+    chosen = parser.parse_args(arguments)
+    if chosen.solvers:
+        return parity_solvers.report()
+    scale = FULL if chosen.full else TINY
     families = {family.name: family for family in FAMILIES}
     cases = tqdm(_CASES, desc="parity", leave=False)
     findings = [compare(families[name], side, scale) for name, side in cases]

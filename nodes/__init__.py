@@ -7,7 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .host.files import register_folders
 from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution
-from .sampling import PixArtSampler
+from .sampling import PixArtSampler, PixArtSchedule, PixArtSolver
 from .saved import PixArtLoadConditioning, PixArtSaveConditioning
 from .text import PixArtNullConditioning, PixArtPromptBatch, PixArtStyle, PixArtTextEncode
 from .tools import PixArtModelInfo
@@ -23,6 +23,8 @@ NODES: list[type[io.ComfyNode]] = [
     PixArtLoadConditioning,
     PixArtResolution,
     PixArtSampler,
+    PixArtSolver,
+    PixArtSchedule,
     PixArtModelInfo,
 ]
 

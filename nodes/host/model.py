@@ -20,6 +20,7 @@ from ...pixart_core.errors import ConditioningError, SamplingError
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
 from ...pixart_core.variants import LATENT_PIXEL, Variant
 from .caption import CaptionCondition, check_rows, fit_caption
+from .step import step_of
 
 FAMILY = "pixart_family"
 """Beside a conditioning from a file: the family that it was encoded for."""
@@ -51,14 +52,24 @@ class HostTransformer(PixArtTransformer):
         transformer_options: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> Tensor:
-        """Return the noise in ``x``, (B, C, H, W); a learned variance is dropped."""
+        """Return the noise in ``x``, (B, C, H, W).
+
+        A learned variance is given to our solver, if it is one that runs the model.
+        """
         height, width = x.shape[-2:]
+        step = step_of(transformer_options)
+        if step is not None:
+            timesteps = step.exact(timesteps)
         # The host's area nodes cut latents at any pixel, also in the middle of a patch.
         patches = comfy.ldm.common_dit.pad_to_patch_size(x, (self.config.patch_size,) * 2)
         out = super().forward(
             patches, timesteps, context, caption_mask, picture_size, transformer_options
         )
-        return out[:, : self.config.in_channels, :height, :width]
+        out = out[..., :height, :width]
+        channels = self.config.in_channels
+        if step is not None and transformer_options is not None:
+            step.keep(out[:, channels:], transformer_options["cond_or_uncond"])
+        return out[:, :channels]
 
 
 class PixArtModel(comfy.model_base.PixArt):

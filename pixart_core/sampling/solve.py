@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from .course import follow
 from .schedule import sigmas_of
+from .solvers import SOLVERS
 
-if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
 
-Denoise = Callable[[Tensor, float], Tensor]
-"""Takes a latent at noise level sigma in the host's scale, and sigma; returns its clean latent."""
+@dataclass(frozen=True)
+class Predicted:
+    """What the model says about a state."""
+
+    clean: Tensor
+    """The clean latent, (B, C, H, W)."""
+    variance: Tensor | None = None
+    """The learned variance's channels, (B, C, H, W), as the network gives them."""
+
+
+Denoise = Callable[[Tensor, float, float], Predicted]
+"""Takes a latent in the host's scale, its noise level sigma, and its timestep, maybe fractional."""
 
 OnStep = Callable[[int, Tensor, Tensor], None]
 """Is told the step's number, the clean latent that was predicted, and the state (host's scale)."""
 
 
 def solve(
-    scheduler: SchedulerMixin, timesteps: Tensor, latent: Tensor, denoise: Denoise, on_step: OnStep
+    solver: str,
+    latent: Tensor,
+    sigmas: Tensor,
+    denoise: Denoise,
+    on_step: OnStep,
+    generators: Sequence[torch.Generator] = (),
 ) -> Tensor:
-    """Run a prepared scheduler over its timesteps and return the final latent.
+    """Go from the first of ``sigmas`` (n + 1,) to the last, and return the final latent.
 
-    ``latent`` is in the scheduler's own, variance-preserving scale: unit variance at the first
-    timestep of a full run. The host's scale is sqrt(1 + sigma^2) times that, where the noise is
-    (x - clean) / sigma.
+    ``latent``: (B, C, H, W) in the host's scale, the clean one plus sigma times noise; where the
+    first sigma is the highest trained one, noise times sqrt(1 + sigma^2). ``generators``: one for
+    each picture, needed where the solver draws noise. What is returned is in the host's scale.
     """
-    for step, (t, sigma) in enumerate(
-        zip(timesteps, sigmas_of(scheduler, timesteps).tolist(), strict=True)
-    ):
-        state = latent * (1 + sigma**2) ** 0.5
-        clean = denoise(state, sigma)
-        on_step(step, clean, state)
-        noise = (state - clean) / sigma
-        latent = scheduler.step(noise, t, latent, return_dict=False)[0]
-    return latent
+    entry = SOLVERS[solver]
+    scheduler = follow(solver, sigmas)
+    more = {"generator": list(generators)} if entry.draws_noise else {}
+    state = latent if entry.exploding else latent / _length(float(sigmas[0]))
+    steps = len(sigmas) - 1
+    timesteps: Tensor = scheduler.timesteps[:steps]
+    for step, (t, sigma) in enumerate(zip(timesteps, sigmas_of(timesteps).tolist(), strict=True)):
+        scaled = state if entry.exploding else state * _length(sigma)
+        predicted = denoise(scaled, sigma, float(t))
+        on_step(step, predicted.clean, scaled)
+        output = (scaled - predicted.clean) / sigma
+        if entry.learned_variance and predicted.variance is not None:
+            output = torch.cat([output, predicted.variance.to(output)], dim=1)
+        scheduler.scale_model_input(state, t)
+        taken = scheduler.step(output, t, state, return_dict=False, **more)
+        # DMD's one step is over with the clean latent that the scheduler derives.
+        state = taken[1] if entry.timesteps else taken[0]
+    return state if entry.exploding else state * _length(float(sigmas[-1]))
+
+
+def _length(sigma: float) -> float:
+    """Return how much longer the host's latents are than those of unit variance."""
+    return (1 + sigma**2) ** 0.5

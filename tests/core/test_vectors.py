@@ -12,7 +12,8 @@ import torch
 
 from pixart_core.errors import SamplingError
 from pixart_core.network.positions import position_grid, scalar_embedding
-from pixart_core.sampling.schedule import new_scheduler, set_timesteps, sigmas_of
+from pixart_core.sampling.schedule import sigmas_of, training_sigmas
+from pixart_core.sampling.solvers import new_scheduler
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parent / "testvectors.json").read_text(encoding="utf-8")
@@ -37,37 +38,14 @@ def test_scalars(case: dict[str, Any]) -> None:
     assert embedding[case["dims"]].tolist() == pytest.approx(case["values"], abs=1e-4)
 
 
-@pytest.mark.parametrize("steps", VECTORS["schedule"]["dpm_timesteps_diffusers"])
-def test_timesteps(steps: str) -> None:
-    scheduler = new_scheduler("DPM-Solver++")
-    wanted = VECTORS["schedule"]["dpm_timesteps_diffusers"][steps]
-    assert set_timesteps(scheduler, int(steps)).tolist() == wanted
-
-
 def test_noise_levels() -> None:
-    scheduler = new_scheduler("DPM-Solver++")
+    alphas = new_scheduler("DPM-Solver++").alphas_cumprod
     for t, wanted in VECTORS["schedule"]["alphas_cumprod"].items():
-        assert scheduler.alphas_cumprod[int(t)].item() == pytest.approx(wanted, rel=1e-5)
+        assert alphas[int(t)].item() == pytest.approx(wanted, rel=1e-5)
+    assert training_sigmas() == pytest.approx(((1 - alphas) / alphas).sqrt().double(), rel=1e-6)
     dmd = VECTORS["schedule"]["dmd"]
-    (sigma,) = sigmas_of(scheduler, torch.tensor([dmd["t"]])).tolist()
+    (sigma,) = sigmas_of(torch.tensor([dmd["t"]])).tolist()
     assert sigma == pytest.approx(dmd["sigma"], rel=1e-5)
-
-
-def test_denoise_takes_the_last_steps() -> None:
-    whole = set_timesteps(new_scheduler("DPM-Solver++"), 20).tolist()
-    half = set_timesteps(new_scheduler("DPM-Solver++"), 10, denoise=0.5).tolist()
-    assert half == whole[10:]
-
-
-@pytest.mark.parametrize(
-    ("steps", "denoise", "count"),
-    [(999, 1.0, 999), (600, 0.5, 500), (20, 0.01, 10), (50, 0.04, 40), (20, 1e-9, 1), (1, 1.0, 1)],
-)
-def test_no_timestep_is_visited_twice(steps: int, denoise: float, count: int) -> None:
-    timesteps = set_timesteps(new_scheduler("DPM-Solver++"), steps, denoise).tolist()
-    assert len(timesteps) == len(set(timesteps)) == count
-    assert timesteps == sorted(timesteps, reverse=True)
-    assert timesteps[-1] > 0
 
 
 def test_without_diffusers_the_pip_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

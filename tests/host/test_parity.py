@@ -251,7 +251,7 @@ def test_image_to_image_equals_diffusers_schedule(pack: ModuleType, demo: dict[s
             prompt,
             {"samples": start / 0.18215},
             Settings(SEED, 4, 1.0, "DPM-Solver++", denoise),
-        )["samples"]
+        )[0]["samples"]
         for denoise in (0.0, 0.4)
     )
     pipeline = reference_pipeline()
@@ -285,7 +285,7 @@ def test_a_mask_keeps_what_lies_outside(pack: ModuleType, demo: dict[str, Any]) 
     latent = {"samples": start, "noise_mask": mask}
     with torch.inference_mode():
         settings = Settings(SEED, 3, 1.0, "DPM-Solver++", 1.0)
-        found = sample(demo["model"], prompt, prompt, latent, settings)["samples"]
+        found = sample(demo["model"], prompt, prompt, latent, settings)[0]["samples"]
     assert relative_error(found[..., :8], start[..., :8]) <= 1e-5
     assert relative_error(found[..., 8:], start[..., 8:]) > 0.1
 
@@ -348,7 +348,7 @@ def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) 
         model = torch.nn.Linear(1, 1)
 
     settings = Settings(SEED, 4, 1.0, "DPM-Solver++", 1.0)
-    with pytest.raises(ValueError, match="cannot run this model: found a Linear, expected"):
+    with pytest.raises(ValueError, match="solvers cannot run this model: found a Linear, expected"):
         sample(Other(), None, None, {}, settings)
     with pytest.raises(ValueError, match="cannot take its settings from this model"):
         encode_prompts(demo["clip"], [PROMPT], "auto", Other())
@@ -356,5 +356,5 @@ def test_only_pixart_models_are_sampled(pack: ModuleType, demo: dict[str, Any]) 
         ValueError, match="cannot be read by this text encoder: found none, expected T5"
     ):
         encode_prompts(None, [PROMPT], "auto", demo["model"])
-    with pytest.raises(ValueError, match="cannot run this model: found none"):
+    with pytest.raises(ValueError, match="solvers cannot run this model: found none"):
         sample(None, None, None, {}, settings)

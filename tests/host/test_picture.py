@@ -36,8 +36,13 @@ SIGNATURES = {
     "PixArtResolution": (["width", "height", "batch_size"], ["LATENT", "INT", "INT"]),
     "PixArtSampler": (
         ["model", "positive", "negative", "latent_image", "seed", "steps", "guidance", "solver",
-         "denoise"],
+         "denoise", "seeds"],
         ["LATENT"],
+    ),
+    "PixArtSolver": (["solver"], ["SAMPLER"]),
+    "PixArtSchedule": (
+        ["model", "solver", "steps", "denoise", "start_step", "end_step"],
+        ["SIGMAS"],
     ),
 }  # fmt: skip
 

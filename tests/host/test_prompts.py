@@ -52,7 +52,7 @@ def latents(
     settings = Settings(SEED, steps, 4.5, "DPM-Solver++", 1.0)
     with torch.inference_mode():
         latent = empty_latent(128, 128, len(noise))
-        found: Tensor = sample(demo["model"], positive, negative, latent, settings)["samples"]
+        found: Tensor = sample(demo["model"], positive, negative, latent, settings)[0]["samples"]
     return found * 0.18215
 
 
