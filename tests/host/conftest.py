@@ -94,10 +94,42 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(bad_models: dict[str, list[Path]], pipeline: Path) -> Iterator[HostServer]:
+def preview_decoders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The demo VAE's decoder, under the names that the host looks for to draw previews."""
+    folder = tmp_path_factory.mktemp("previews")
+    prefix = "taesd_decoder."
+    decoder = {
+        key.removeprefix(prefix): value.float()
+        for key, value in load_file(DEMO["vae"]).items()
+        if key.startswith(prefix)
+    }
+    paths = [folder / f"{name}.safetensors" for name in ("taesd_decoder", "taesdxl_decoder")]
+    for path in paths:
+        save_file(decoder, path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def sigma_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model as if it were a Sigma: a null caption of 300 tokens tells it apart."""
+    tensors = load_file(DEMO["diffusion_models"])
+    caption = tensors["y_embedder.y_embedding"]
+    path = tmp_path_factory.mktemp("sigma") / "sigma-demo.safetensors"
+    save_file({**tensors, "y_embedder.y_embedding": caption.repeat(3, 1)[:300]}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(
+    bad_models: dict[str, list[Path]],
+    pipeline: Path,
+    preview_decoders: list[Path],
+    sigma_model: Path,
+) -> Iterator[HostServer]:
     """The server that all tests share; it finds some models by extra_model_paths.yaml."""
     models = {folder: [path, *bad_models.get(folder, [])] for folder, path in DEMO.items()}
-    models["diffusion_models"].append(pipeline)
+    models["diffusion_models"] += [pipeline, sigma_model]
+    models["vae_approx"] = preview_decoders
     extra = pipeline.parents[1] / "extra_model_paths.yaml"
     t5 = pipeline.parents[1] / "encoders" / "T5-Folder"
     t5.mkdir(parents=True)

@@ -52,20 +52,21 @@ def saving_latents(graph: Graph) -> Graph:
 def with_stock_nodes(graph: Graph) -> Graph:
     """The graph with the host's prompt, latent and sampler nodes in place of ours."""
     replaced: Graph = {}
-    for node_id, node in graph.items():
-        given = node["inputs"]
-        if node["class_type"] == "PixArtTextEncode":
-            node = _node("CLIPTextEncode", clip=given["clip"], text=given["text"])
-        elif node["class_type"] == "PixArtResolution":
-            node = _node("EmptyLatentImage", **given)
-        elif node["class_type"] == "PixArtSampler":
+    for node_id, old in graph.items():
+        given = old["inputs"]
+        if old["class_type"] == "PixArtTextEncode":
+            old = node("CLIPTextEncode", clip=given["clip"], text=given["text"])
+        elif old["class_type"] == "PixArtResolution":
+            old = node("EmptyLatentImage", **given)
+        elif old["class_type"] == "PixArtSampler":
             links = {
                 name: given[name] for name in ("model", "positive", "negative", "latent_image")
             }
-            node = _node("KSampler", **links, **{**STOCK_SAMPLER, "seed": given["seed"]})
-        replaced[node_id] = node
+            old = node("KSampler", **links, **{**STOCK_SAMPLER, "seed": given["seed"]})
+        replaced[node_id] = old
     return replaced
 
 
-def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    """Return a node of a graph."""
     return {"class_type": class_type, "inputs": inputs}
