@@ -6,7 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .host.files import register_folders
 from .load import PixArtModelLoader, PixArtT5Loader
-from .resolution import PixArtResolution
+from .resolution import PixArtResolution, PixArtResolutionConditioning
 from .sampling import PixArtSampler, PixArtSchedule, PixArtSolver
 from .saved import PixArtLoadConditioning, PixArtSaveConditioning
 from .text import PixArtNullConditioning, PixArtPromptBatch, PixArtStyle, PixArtTextEncode
@@ -22,6 +22,7 @@ NODES: list[type[io.ComfyNode]] = [
     PixArtSaveConditioning,
     PixArtLoadConditioning,
     PixArtResolution,
+    PixArtResolutionConditioning,
     PixArtSampler,
     PixArtSolver,
     PixArtSchedule,

@@ -51,6 +51,13 @@ def fit_caption(
             "PixArt.",
         )
     mask = whole_mask(caption, mask)
+    if not bool(mask.any(1).all()):
+        raise ConditioningError(
+            "The prompt cannot be read",
+            found=f"an embedding without tokens, of shape {tuple(caption.shape)}",
+            expected="one token or more: even an empty prompt has its end token",
+            advice="Encode the prompt with PixArt Prompt.",
+        )
     if caption.shape[1] > variant.tokens:
         log.warning(
             "A prompt of %d tokens is longer than %s reads; the last %d are left out. Connect the "

@@ -8,6 +8,8 @@ import comfy.model_management
 import torch
 
 from ...pixart_core.errors import SamplingError
+from ...pixart_core.resolution import EXACT, NEAREST, Size, Wish, choose_size
+from .model import require_variant
 
 SIDE_STEP = 16
 """Pixels to a token: 8 to a latent pixel, 2 latent pixels to a patch."""
@@ -15,8 +17,26 @@ SIDE_STEP = 16
 LONGEST_SIDE = 8192
 MOST_IN_BATCH = 4096
 
+TABLES = {"auto": None, "256": 256, "512": 512, "1024": 1024, "2K": 2048}
+"""Names of the tables of trained sizes; with "auto" the model's, or the one of nearest size."""
+RATIOS = {"33 tested": True, "40 trained": False}
+"""How many of the trained ratios the nearest one is looked for among."""
+
 _LATENT_CHANNELS = 4
 _PIXELS = 8
+
+
+def size_of(wish: Wish, table: str, model: Any, image: Any) -> Size:
+    """Return the size for a wish, with the table of a MODEL and the shape of an IMAGE, if any.
+
+    Raises SamplingError for an exact size out of step and for an image that is missing or wanted
+    and empty.
+    """
+    side = TABLES[table] or (None if model is None else require_variant(model).sample_size)
+    picture = None if image is None else (image.shape[2], image.shape[1])
+    size = choose_size(Wish(**{**vars(wish), "table": side, "picture": picture}))
+    check_sides(width=size.width, height=size.height)
+    return size
 
 
 def empty_latent(width: int, height: int, batch_size: int) -> dict[str, Any]:
@@ -24,6 +44,27 @@ def empty_latent(width: int, height: int, batch_size: int) -> dict[str, Any]:
     check_sides(width=width, height=height)
     shape = (batch_size, _LATENT_CHANNELS, height // _PIXELS, width // _PIXELS)
     return {"samples": torch.zeros(shape, device=comfy.model_management.intermediate_device())}
+
+
+def with_size(conditioning: Any, width: int, height: int) -> Any:
+    """Return a copy of a CONDITIONING that says another picture size, in pixels."""
+    sizes = {"width": width, "height": height}
+    return [[embedding, {**extra, **sizes}] for embedding, extra in conditioning]
+
+
+def check_wish(sizing: str, width: int | None, height: int | None) -> None:
+    """Raise SamplingError for a width or height that ``sizing`` cannot use.
+
+    What is None (linked, so not known yet) is passed over.
+    """
+    if sizing == EXACT:
+        check_sides(width=width, height=height)
+    elif sizing == NEAREST:
+        for name, side in (("width", width), ("height", height)):
+            if side is not None and not SIDE_STEP <= side <= LONGEST_SIDE:
+                raise _size_error(
+                    name, side, "a number", SIDE_STEP if side < SIDE_STEP else LONGEST_SIDE
+                )
 
 
 def check_sides(**sides: int | None) -> None:
@@ -36,9 +77,13 @@ def check_sides(**sides: int | None) -> None:
             continue
         nearest = min(max(round(side / SIDE_STEP), 1) * SIDE_STEP, LONGEST_SIDE)
         if side != nearest:
-            raise SamplingError(
-                "The picture cannot have this size",
-                found=f"a {name} of {side}",
-                expected=f"a multiple of {SIDE_STEP} from {SIDE_STEP} to {LONGEST_SIDE}",
-                advice=f"Set it to {nearest}.",
-            )
+            raise _size_error(name, side, f"a multiple of {SIDE_STEP}", nearest)
+
+
+def _size_error(name: str, side: int, kind: str, nearest: int) -> SamplingError:
+    return SamplingError(
+        "The picture cannot have this size",
+        found=f"a {name} of {side}",
+        expected=f"{kind} from {SIDE_STEP} to {LONGEST_SIDE}",
+        advice=f"Set it to {nearest}.",
+    )

@@ -49,6 +49,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "height": ({"PixArtResolution": {"height": 8}}, "found a height of 8"),
     "huge": ({"PixArtResolution": {"height": 9000}}, "Set it to 8192."),
     "no steps": ({"PixArtSampler": {"steps": 0}}, "Value 0 smaller than min of 1: steps"),
+    "ten thousand steps": (
+        {"PixArtSampler": {"steps": 10000}},
+        "Value 10000 bigger than max of 999: steps",
+    ),
+    "more than all noise": (
+        {"PixArtSampler": {"denoise": 1.5}},
+        "Value 1.5 bigger than max of 1.0: denoise",
+    ),
     "no pictures": ({"PixArtResolution": {"batch_size": 0}}, "Value 0 smaller than min of 1"),
     "solver": ({"PixArtSampler": {"solver": "magic"}}, "Value not in list: solver"),
 }

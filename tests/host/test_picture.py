@@ -33,7 +33,12 @@ SIGNATURES = {
     "PixArtNullConditioning": (["model", "positive"], ["CONDITIONING"]),
     "PixArtSaveConditioning": (["conditioning", "name"], ["STRING"]),
     "PixArtLoadConditioning": (["file", "model"], ["CONDITIONING", "STRING"]),
-    "PixArtResolution": (["width", "height", "batch_size"], ["LATENT", "INT", "INT"]),
+    "PixArtResolution": (
+        ["width", "height", "batch_size", "sizing", "aspect", "swap", "table", "ratios", "model",
+         "image"],
+        ["LATENT", "INT", "INT"],
+    ),
+    "PixArtResolutionConditioning": (["conditioning", "width", "height"], ["CONDITIONING"]),
     "PixArtSampler": (
         ["model", "positive", "negative", "latent_image", "seed", "steps", "guidance", "solver",
          "denoise", "seeds"],

@@ -114,3 +114,37 @@ def test_interrupted_between_two_steps(models: dict[str, Subject], solver: str) 
         hook.remove()
         host.interrupt_current_processing(False)
     assert calls == 2
+
+
+WIDTHS = "The prompt does not fit this PixArt model: found an embedding of shape"
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "said"),
+    [
+        ((1, 0, 64), (1, 3, 64), "found an embedding without tokens"),
+        ((1, 3, 64), (1, 0, 64), "found an embedding without tokens"),
+        ((1, 3, 32), (1, 3, 64), WIDTHS),
+        ((1, 3, 64), (1, 3, 128), WIDTHS),
+        ((2, 3, 64), (1, 3, 64), "found 2 prompts for 1 pictures"),
+    ],
+    ids=str,
+)
+def test_prompts_that_do_not_fit(
+    models: dict[str, Subject],
+    positive: tuple[int, ...],
+    negative: tuple[int, ...],
+    said: str,
+) -> None:
+    from pixart_pack.nodes.host.sampler import Settings, sample
+
+    prompts = [[[torch.randn(shape), {}]] for shape in (positive, negative)]
+    latent = {"samples": torch.zeros(1, 4, 16, 16)}
+    with pytest.raises(ValueError, match=said), torch.inference_mode():
+        sample(models["alpha-1024"].patcher, *prompts, latent, Settings(0, 2, 4.5, "auto", 1.0))
+
+
+@pytest.mark.parametrize("side", [15, 17])
+def test_a_latent_of_an_odd_size(models: dict[str, Subject], side: int) -> None:
+    with pytest.raises(ValueError, match=r"found 128 × (120|136) pixels, expected multiples of 16"):
+        run(models["demo"], "auto", latent={"samples": torch.ones(1, 4, side, 16)})
