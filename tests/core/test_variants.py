@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from devtools.pages import CHECKPOINTS, checkpoints_page
+from devtools.pages import CHECKPOINTS, SOLVERS_PAGE, checkpoints_page, solvers_page
 from devtools.reference import FAMILIES
 from pixart_core.buckets import BUCKETS_256, buckets_of
 from pixart_core.variants import VAES, VARIANTS
 
 
-def test_the_page_of_checkpoints_is_the_table() -> None:
+def test_the_pages_are_the_tables() -> None:
     """If this fails, run ``python dev.py pages``."""
     assert CHECKPOINTS.read_text(encoding="utf-8") == checkpoints_page()
+    assert SOLVERS_PAGE.read_text(encoding="utf-8") == solvers_page()
 
 
 def test_every_variant_is_compared_with_diffusers() -> None:
