@@ -22,9 +22,6 @@ from .captions import Captioner, new_encoder
 from .recipe import NETWORK, Recipe, Stage
 from .scenes import Scene
 
-GUIDANCE = 4.5
-"""As PixArt was published with."""
-
 
 @dataclass(frozen=True)
 class Pictures:
@@ -217,21 +214,12 @@ def sample(pair: Pair, ids: Tensor, mask: Tensor, side: int, steps: int = 20) ->
     """Draw latents for token rows, the last row being the empty caption: (N - 1, 4, h, w)."""
     solver = DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
     solver.set_timesteps(steps)
-    generator = torch.Generator().manual_seed(0)
-    shape = (len(ids) - 1, NETWORK.in_channels, side // 8, side // 8)
-    x = torch.randn(shape, generator=generator)
-    for t in solver.timesteps:
-        x = solver.step(guided_noise(pair, x, t, ids, mask, GUIDANCE), t, x).prev_sample
-    return x
-
-
-def guided_noise(
-    pair: Pair, x: Tensor, t: Tensor, ids: Tensor, mask: Tensor, guidance: float
-) -> Tensor:
-    """Predict the noise in latents (N, 4, h, w) for N token rows and one of the empty caption."""
-    count = len(x)
+    count = len(ids) - 1
     ids = torch.cat([ids[:-1], ids[-1:].expand(count, -1)])
     mask = torch.cat([mask[:-1], mask[-1:].expand(count, -1)])
-    times = t.to(x.device).expand(2 * count)
-    cond, uncond = pair(torch.cat([x, x]), times, ids, mask).chunk(2)
-    return uncond + guidance * (cond - uncond)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, NETWORK.in_channels, side // 8, side // 8, generator=generator)
+    for t in solver.timesteps:
+        cond, uncond = pair(torch.cat([x, x]), t.expand(2 * count), ids, mask).chunk(2)
+        x = solver.step(uncond + 4.5 * (cond - uncond), t, x).prev_sample
+    return x

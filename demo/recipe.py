@@ -91,8 +91,8 @@ class Recipe:
         Stage(3600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
         Stage(7400, bucket_share=0.0, weight_limit=150, timestep_power=1.0, middle_share=0.6),
-        # Every size; some small ones remain, lest they be forgotten. Of pictures begun from the
-        # true latents, noised, outlines failed below t = 500 alone: so most of the steps go there.
+        # Every size; some small ones remain, lest they be forgotten. Pictures begun from the
+        # true latents, noised, fail below t = 500 alone: so most of the steps go there.
         Stage(
             4000,
             bucket_share=0.6,
@@ -119,15 +119,5 @@ class Recipe:
     """The timestep from which on the picture shows."""
     partial_captions: float = 0.15
     """Share of captions that leave something open, a colour say."""
-    redrawn_small: int = 1600
-    """Scenes at 128 px that the trained denoiser draws again, for the decoder to learn from."""
-    redrawn_bucket: int = 16
-    """The same at each size of the 256 table."""
-    refine_steps: int = 700
-    refine_batch: int = 8
-    """At 128 px; a quarter of it at the other sizes."""
-    refine_rate: float = 4e-4
-    refine_exact: float = 0.25
-    """Share of the encoder's own latents among those the decoder learns from."""
     strange_words: float = 0.15
     """Share of captions with words the model has no use for, so that such words do no harm."""

@@ -1,7 +1,7 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
-Four stages (autoencoder, latents, denoiser with T5, decoder), the first three kept in ``--work``,
-so that a killed run goes on where it was. Deterministic for a seed as far as torch is.
+Three stages (autoencoder, latents, denoiser with T5), each kept in ``--work``, so that a killed
+run goes on where it was. Deterministic for a seed as far as torch is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from .captions import Captioner, load_tokenizer, pad_rows
 from .denoiser import Pair, Pictures, Trainer, sample
 from .judge import judge
 from .recipe import BUCKETS, NETWORK, SMALL, TRAINED_SIDE, Recipe
-from .refine import Redrawn, redraw, redrawn_count, refine
 from .scenes import SEEN, UNSEEN, Scene, random_scene
 from .vae import encode_scenes, host_layout, restored_pictures, train_vae
 
@@ -63,17 +62,13 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
     _restored_sheet(vae, small).save(work / "vae.png")
     captioner = Captioner(load_tokenizer(tokenizer_folder), recipe)
 
-    def look(pair: Pair, step: int, name: str = "step") -> None:
+    def look(pair: Pair, step: int) -> None:
         for side in _SHEET_SIDES:
             sheet = _sheet(copy.deepcopy(pair).cpu(), vae, captioner, side, step)
-            sheet.save(work / f"{name}-{step:05}-{side}.png")
+            sheet.save(work / f"step-{step:05}-{side}.png")
 
-    trainer = Trainer(recipe, captioner, device)
-    pair = trainer.run(small, buckets, work / "denoiser.pt", look)
-    parts = _redrawn(recipe, pair, captioner, [small, *buckets], work / "redrawn.safetensors")
-    vae = refine(recipe, vae.to(device), parts).cpu()
-    look(pair.cpu(), trainer.total, "refined")
-    _write(pair, vae, out)
+    pair = Trainer(recipe, captioner, device).run(small, buckets, work / "denoiser.pt", look)
+    _write(pair.cpu(), vae, out)
 
 
 def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:
@@ -99,21 +94,6 @@ def _pictures(recipe: Recipe, vae: AutoencoderTiny, path: Path) -> list[Pictures
     return [
         Pictures(own, kept[f"{part.width}x{part.height}"])
         for part, own in zip(sets, scenes, strict=True)
-    ]
-
-
-def _redrawn(
-    recipe: Recipe, pair: Pair, captioner: Captioner, pictures: list[Pictures], path: Path
-) -> list[Redrawn]:
-    """Return the first scenes of each size as the denoiser draws them, drawn once and kept."""
-    if not path.exists():
-        drawn = redraw(recipe, pair, captioner, pictures)
-        save_file({str(number): latents for number, latents in enumerate(drawn)}, path)
-    kept = load_file(path)
-    return [
-        Redrawn(size, part.scenes[:count], part.latents[:count], kept[str(number)])
-        for number, (size, part) in enumerate(zip((SMALL, *BUCKETS), pictures, strict=True))
-        if (count := redrawn_count(recipe, size))
     ]
 
 

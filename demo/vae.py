@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from .recipe import VAE_SCALE, PictureSet, Recipe
+from .recipe import VAE_SCALE, Recipe
 from .scenes import COLOURS, Scene, draw, outline_of, random_scene
 
 _SIDES = (96, 128, 144, 192, 256)
@@ -36,21 +36,16 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
             latents = vae.encoder(pixels)
             strength = torch.rand(len(latents), 1, 1, 1, device=device) * recipe.latent_noise
             restored = vae.decoder(latents + strength * torch.randn_like(latents))
+        error = restored.float() - pixels
         shown = _colour_error(latents.float(), pixels) + _spread_penalty(latents.float())
-        loss = restoration_error(restored, pixels) + shown
+        loss = error.square().mean() + 0.3 * error.abs().mean() + shown
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        bar.set_postfix(loss=f"{loss.item():.4f}")
+        bar.set_postfix(loss=f"{loss.item():.4f}", mse=f"{error.square().mean().item():.5f}")
     return vae.to("cpu", memory_format=torch.contiguous_format).eval()
-
-
-def restoration_error(restored: Tensor, pixels: Tensor) -> Tensor:
-    """Return how far pictures are from what they should be, both in -1..1."""
-    error = restored.float() - pixels
-    return error.square().mean() + 0.3 * error.abs().mean()
 
 
 def _colour_error(latents: Tensor, pixels: Tensor) -> Tensor:
@@ -87,12 +82,6 @@ def _crop(rng: random.Random, recipe: Recipe) -> Tensor:
 def _to_tensor(scene: Scene, width: int, height: int) -> Tensor:
     pixels = np.asarray(draw(scene, width, height), dtype=np.float32)
     return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)  # C H W in -1..1
-
-
-def picture_tensors(scenes: list[Scene], size: PictureSet) -> Tensor:
-    """Render scenes: (N, 3, height, width) in -1..1, channels last."""
-    drawn = torch.stack([_to_tensor(scene, size.width, size.height) for scene in scenes])
-    return drawn.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

@@ -116,7 +116,7 @@ def _solver_row(name: str, solver: Solver) -> tuple[str, ...]:
         str(solver.most_steps),
         "yes" if solver.guided else "none",
         "yes" if solver.draws_noise else "no",
-        "yes" if solver.any_sigmas else "no",
+        "no" if solver.timesteps else "yes",
     )
 
 

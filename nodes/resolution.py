@@ -6,16 +6,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..pixart_core.resolution import ASPECTS, BY_ASPECT, EXACT, SIZINGS, Wish
+from ..pixart_core.resolution import ASPECTS, EXACT, SIZINGS, Wish
 from .host import latent
 from .menu import CATEGORY
 
 
 class PixArtResolution(io.ComfyNode):
-    """Makes an empty latent of a size that PixArt can draw.
-
-    A graph sent over the API may leave out all but width and height: then those are meant.
-    """
+    """Makes an empty latent of a size that PixArt can draw."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -142,7 +139,7 @@ def _choices() -> list[io.Input]:
         io.Combo.Input(
             "sizing",
             options=list(SIZINGS),
-            default=BY_ASPECT,
+            default=EXACT,
             optional=True,
             display_name="Sizing",
             tooltip="aspect ratio: the trained size chosen below. nearest trained size: the one "

@@ -9,7 +9,7 @@ import torch
 
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.resolution import EXACT, NEAREST, Size, Wish, choose_size
-from .model import require_variant
+from .model import variant_of
 
 SIDE_STEP = 16
 """Pixels to a token: 8 to a latent pixel, 2 latent pixels to a patch."""
@@ -32,11 +32,24 @@ def size_of(wish: Wish, table: str, model: Any, image: Any) -> Size:
     Raises SamplingError for an exact size out of step and for an image that is missing or wanted
     and empty.
     """
-    side = TABLES[table] or (None if model is None else require_variant(model).sample_size)
+    check_wish(wish.sizing, wish.width, wish.height)
+    side = TABLES[table] or (None if model is None else _trained_side(model))
     picture = None if image is None else (image.shape[2], image.shape[1])
     size = choose_size(Wish(**{**vars(wish), "table": side, "picture": picture}))
     check_sides(width=size.width, height=size.height)
     return size
+
+
+def _trained_side(model: Any) -> int:
+    variant = variant_of(model)
+    if variant is None:
+        raise SamplingError(
+            "The trained sizes cannot be taken from this model",
+            found=f"a {type(model.model).__name__}",
+            expected="a model from Load PixArt Model",
+            advice="Load the model with Load PixArt Model, or set Table and leave this empty.",
+        )
+    return variant.sample_size
 
 
 def empty_latent(width: int, height: int, batch_size: int) -> dict[str, Any]:

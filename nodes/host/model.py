@@ -67,8 +67,8 @@ class HostTransformer(PixArtTransformer):
         )
         out = out[..., :height, :width]
         channels = self.config.in_channels
-        if step is not None and transformer_options is not None:
-            step.keep(out[:, channels:], transformer_options["cond_or_uncond"])
+        if step is not None and step.prompts and transformer_options is not None:
+            step.keep(out[:, channels:], transformer_options["uuids"])
         return out[:, :channels]
 
 

@@ -86,8 +86,12 @@ class DiffusersSampler(comfy.samplers.KSAMPLER):  # type: ignore[misc]
             # Not what the host makes of it below the highest noise level: unit variance.
             x = model.noise * (1 + sigmas[0] ** 2) ** 0.5
 
+        guider = model.inner_model
+        learned = SOLVERS[solver].learned_variance
+        prompts = _marks(guider) if learned else frozenset()
+
         def denoise(state: Tensor, sigma: float, timestep: float) -> Predicted:
-            step = Step(timestep, SOLVERS[solver].learned_variance)
+            step = Step(x.new_tensor(timestep), prompts)
             clean = model(state, sigma * x.new_ones(len(x)), **_with_step(arguments, step))
             return Predicted(clean, step.variance)
 
@@ -102,6 +106,11 @@ def _with_step(arguments: dict[str, Any], step: Step) -> dict[str, Any]:
     options = arguments.get("model_options", {})
     inner = {**options.get("transformer_options", {}), STEP: step}
     return {**arguments, "model_options": {**options, "transformer_options": inner}}
+
+
+def _marks(guider: Any) -> frozenset[Any]:
+    """Return the host's marks of a guider's prompts."""
+    return frozenset(prompt["uuid"] for prompt in guider.conds.get("positive") or ())
 
 
 def check_model(model: Any) -> None:

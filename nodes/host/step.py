@@ -14,18 +14,16 @@ from ...pixart_core.errors import SamplingError
 STEP = "pixart_step"
 """Where it lies in ``transformer_options``: one for each call of the model."""
 
-_POSITIVE = 0
-"""How the host numbers the prompt among the conditionings of one call."""
-
 
 @dataclass
 class Step:
     """One step of a solver."""
 
-    timestep: float
-    """The exact one; the host would round it to a whole number."""
-    learned_variance: bool = False
-    """Whether the solver wants what the model predicts beside the noise."""
+    timestep: Tensor
+    """The exact one, fp32 without dimensions; the host would round it to a whole number. (A number
+    would become a constant of a compiled model.)"""
+    prompts: frozenset[Any] = frozenset()
+    """The host's marks of the prompts whose variance is wanted; none where it is not."""
     variance: Tensor | None = None
     """That, for the prompt, (B, C, H, W), once the model has run."""
 
@@ -34,15 +32,13 @@ class Step:
 
         Those that another node asks for at another noise level are left as they are.
         """
-        near = (rounded - self.timestep).abs() <= 1
-        return torch.where(near, torch.full_like(rounded, self.timestep), rounded)
+        exact = self.timestep.to(rounded)
+        return torch.where((rounded - exact).abs() <= 1, exact, rounded)
 
-    def keep(self, variance: Tensor, kinds: Sequence[int]) -> None:
-        """Take the prompt's variance out of a batch of conditionings, (len(kinds) * B, C, H, W)."""
-        if not self.learned_variance:
-            return
-        rows = [part for part, kind in zip(variance.chunk(len(kinds)), kinds, strict=True)
-                if kind == _POSITIVE]  # fmt: skip
+    def keep(self, variance: Tensor, marks: Sequence[Any]) -> None:
+        """Take the prompt's variance out of a batch of conditionings, (len(marks) * B, C, H, W)."""
+        parts = zip(variance.chunk(len(marks)), marks, strict=True)
+        rows = [part for part, mark in parts if mark in self.prompts]
         if len(rows) > 1:
             raise one_prompt_only(f"{len(rows)} of them at a time")
         if rows and self.variance is None:

@@ -60,7 +60,8 @@ def _timesteps(solver: str, total: int) -> Tensor:
     scheduler = new_scheduler(solver)
     scheduler.set_timesteps(total)
     timesteps: Tensor = scheduler.timesteps
-    return timesteps
+    # Rounding makes diffusers' trailing spacing end in -1 for some numbers of steps.
+    return timesteps[timesteps >= 0]
 
 
 def follow(solver: str, sigmas: Tensor) -> SchedulerMixin:
@@ -68,11 +69,12 @@ def follow(solver: str, sigmas: Tensor) -> SchedulerMixin:
 
     Raises SamplingError for levels that do not fall, and for those that the solver cannot follow.
     """
-    sigmas = sigmas.double().cpu()
+    # First to the CPU: not every device has fp64.
+    sigmas = sigmas.cpu().double()
     _check_falling(sigmas)
     scheduler = new_scheduler(solver)
-    if not SOLVERS[solver].any_sigmas:
-        return _follow_own(solver, scheduler, sigmas)
+    if SOLVERS[solver].timesteps:
+        _check_own(solver, sigmas)
     if hasattr(scheduler, "sigmas"):
         return _follow_levels(scheduler, sigmas)
     scheduler.set_timesteps(1)
@@ -105,19 +107,12 @@ def _whole_timesteps(solver: str, sigmas: Tensor) -> list[int]:
     return timesteps
 
 
-def _follow_own(solver: str, scheduler: SchedulerMixin, sigmas: Tensor) -> SchedulerMixin:
-    """Find the solver's own timesteps that these noise levels are a part of."""
-    wanted = _whole_timesteps(solver, sigmas)
-    ends = sigmas[-1] == 0
-    for own, steps in _own_timesteps(solver, scheduler):
-        if wanted[0] not in own:
-            continue
-        first = own.index(wanted[0])
-        last = first + len(wanted)
-        if own[first:last] == wanted and (last == len(own)) == bool(ends):
-            scheduler.set_timesteps(steps)
-            return _set_timesteps(scheduler, wanted, steps)
-    able = ", ".join(name for name, entry in SOLVERS.items() if entry.any_sigmas)
+def _check_own(solver: str, sigmas: Tensor) -> None:
+    """Raise SamplingError unless these are the levels of the only timesteps a solver visits."""
+    fixed = list(SOLVERS[solver].timesteps)
+    if sigmas[-1] == 0 and _whole_timesteps(solver, sigmas) == fixed:
+        return
+    able = ", ".join(name for name, entry in SOLVERS.items() if not entry.timesteps)
     raise SamplingError(
         f"{solver} cannot follow these sigmas",
         found="noise levels that are not its own",
@@ -126,26 +121,30 @@ def _follow_own(solver: str, scheduler: SchedulerMixin, sigmas: Tensor) -> Sched
     )
 
 
-def _own_timesteps(solver: str, scheduler: SchedulerMixin) -> list[tuple[list[int], int]]:
-    """Return the timesteps of every number of steps, with that number."""
-    fixed = SOLVERS[solver].timesteps
-    if fixed:
-        return [(list(fixed), 1)]
-    found = []
-    for steps in range(1, MOST_STEPS + 1):
-        scheduler.set_timesteps(steps)
-        found.append((scheduler.timesteps.tolist(), steps))
-    return found
-
-
-def _set_timesteps(
-    scheduler: SchedulerMixin, timesteps: list[int], total: int | None = None
-) -> SchedulerMixin:
+def _set_timesteps(scheduler: SchedulerMixin, timesteps: list[int]) -> SchedulerMixin:
+    """Set the tables of a scheduler that knows whole timesteps."""
     scheduler.timesteps = torch.tensor(timesteps)
-    scheduler.num_inference_steps = total or len(timesteps)
+    scheduler.num_inference_steps = len(timesteps)
+    if hasattr(scheduler, "custom_timesteps"):
+        # Or diffusers 0.31 would work out the next timestep instead of looking it up.
+        scheduler.custom_timesteps = True
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
     return scheduler
+
+
+def aim(solver: str, scheduler: SchedulerMixin, step: int) -> None:
+    """Tell a scheduler that works out where a step ends where it does: at the next timestep.
+
+    DDIM goes down by 1000 // steps, which is where the next step begins only if the steps divide
+    1000: else noise is left.
+    """
+    if not SOLVERS[solver].works_out_ends:
+        return
+    timesteps = scheduler.timesteps.tolist()
+    following = timesteps[step + 1] if step + 1 < len(timesteps) else -1
+    scheduler.num_inference_steps = 1
+    scheduler.register_to_config(num_train_timesteps=timesteps[step] - following)
 
 
 def _check_falling(sigmas: Tensor) -> None:

@@ -46,7 +46,7 @@ def timesteps_of(sigmas: Tensor) -> Tensor:
     Within a thousandth of a whole timestep it is that one, because SIGMAS come in fp32.
     """
     table = training_sigmas()
-    s = sigmas.double().cpu().clamp(table[0], table[-1])
+    s = sigmas.cpu().double().clamp(table[0], table[-1])
     high = torch.searchsorted(table, s).clamp(min=1)
     t = high - 1 + (s - table[high - 1]) / (table[high] - table[high - 1])
     whole = t.round()

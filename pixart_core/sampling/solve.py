@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .course import follow
+from ..errors import SamplingError
+from .course import aim, follow
 from .schedule import sigmas_of
 from .solvers import SOLVERS
 
@@ -50,18 +51,32 @@ def solve(
     state = latent if entry.exploding else latent / _length(float(sigmas[0]))
     steps = len(sigmas) - 1
     timesteps: Tensor = scheduler.timesteps[:steps]
-    for step, (t, sigma) in enumerate(zip(timesteps, sigmas_of(timesteps).tolist(), strict=True)):
+    # Not those of the timesteps where it has its own: above the highest trained one they differ.
+    levels = scheduler.sigmas[:steps] if hasattr(scheduler, "sigmas") else sigmas_of(timesteps)
+    for step, (t, sigma) in enumerate(zip(timesteps, levels.tolist(), strict=True)):
         scaled = state if entry.exploding else state * _length(sigma)
         predicted = denoise(scaled, sigma, float(t))
         on_step(step, predicted.clean, scaled)
         output = (scaled - predicted.clean) / sigma
-        if entry.learned_variance and predicted.variance is not None:
-            output = torch.cat([output, predicted.variance.to(output)], dim=1)
+        if entry.learned_variance:
+            output = torch.cat([output, _variance(predicted).to(output)], dim=1)
         scheduler.scale_model_input(state, t)
+        aim(solver, scheduler, step)
         taken = scheduler.step(output, t, state, return_dict=False, **more)
         # DMD's one step is over with the clean latent that the scheduler derives.
         state = taken[1] if entry.timesteps else taken[0]
     return state if entry.exploding else state * _length(float(sigmas[-1]))
+
+
+def _variance(predicted: Predicted) -> Tensor:
+    if predicted.variance is None:
+        raise SamplingError(
+            "The solver cannot take this step",
+            found="no variance beside the noise, because the model was not run for the prompt",
+            expected="the prompt at every step, without a node that leaves steps out",
+            advice="Choose another solver, or remove time ranges and caches.",
+        )
+    return predicted.variance
 
 
 def _length(sigma: float) -> float:

@@ -40,10 +40,10 @@ class Solver:
     exploding: bool = False
     """Whether its state is the latent plus sigma times noise, as the host's, and not of unit
     variance."""
-    any_sigmas: bool = True
-    """Whether it can follow noise levels that are not its own."""
+    works_out_ends: bool = False
+    """Whether it works out from the number of steps where a step ends."""
     timesteps: tuple[int, ...] = ()
-    """The only timesteps it visits; empty where the number of steps decides."""
+    """The only timesteps it can visit; empty where the number of steps or SIGMAS decide."""
 
 
 _DDPM = {"clip_sample": False, "timestep_spacing": "linspace"}
@@ -69,10 +69,10 @@ SOLVERS: Mapping[str, Solver] = {
     ),
     "DDIM": Solver(
         "DDIMScheduler",
-        # Trailing is the only spacing in which its steps end where the next one begins.
+        # Trailing is the only spacing in which its first step starts at pure noise.
         {"clip_sample": False, "timestep_spacing": "trailing"},
         steps=50,
-        any_sigmas=False,
+        works_out_ends=True,
     ),
     "Euler": Solver(
         "EulerDiscreteScheduler", {"timestep_spacing": "linspace"}, steps=30, exploding=True
@@ -93,7 +93,6 @@ SOLVERS: Mapping[str, Solver] = {
         steps=1,
         most_steps=1,
         guided=False,
-        any_sigmas=False,
         timesteps=(400,),
     ),
 }

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from pixart_core.errors import SamplingError
 from pixart_core.sampling.course import follow, own_sigmas
+from pixart_core.sampling.noise import row_generators
 from pixart_core.sampling.schedule import sigmas_of, timesteps_of, training_sigmas
+from pixart_core.sampling.solve import Predicted, solve
 from pixart_core.sampling.solvers import MOST_STEPS, SOLVERS, new_scheduler
 
 SCHEDULE: dict[str, Any] = json.loads(
@@ -92,23 +94,39 @@ def test_no_timestep_is_visited_twice(steps: int, denoise: float, count: int) ->
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("steps", [1, 2, 7, 30, 100, 333, 999])
-@pytest.mark.parametrize("denoise", [1.0, 0.6, 0.05])
-def test_every_solver_follows_its_own_levels(solver: str, steps: int, denoise: float) -> None:
+@pytest.mark.parametrize("denoise", [1.0, 0.6, 0.41, 0.05])
+def test_every_solver_follows_its_own_levels(solver: str, denoise: float) -> None:
     if SOLVERS[solver].timesteps and denoise < 1:
         with pytest.raises(SamplingError, match="cannot draw a part of a picture"):
-            own_sigmas(solver, steps, denoise)
+            own_sigmas(solver, 1, denoise)
         return
-    sigmas = own_sigmas(solver, min(steps, SOLVERS[solver].most_steps), denoise)
-    scheduler = follow(solver, sigmas)
-    found = scheduler.timesteps[: len(sigmas) - 1]
-    assert found.tolist() == pytest.approx(visited(sigmas))
+    for steps in (1, 2, 7, 20, 30, 61, 100, 122, 333, 499, 900, 999):
+        sigmas = own_sigmas(solver, min(steps, SOLVERS[solver].most_steps), denoise)
+        found = follow(solver, sigmas).timesteps[: len(sigmas) - 1]
+        assert found.tolist() == pytest.approx(visited(sigmas))
+        assert len(set(found.tolist())) == len(found)
+
+
+@pytest.mark.parametrize("solver", FREE)
+def test_every_solver_may_stop_a_step_before_the_end(solver: str) -> None:
+    for steps in (2, 7, 20, 50):
+        sigmas = own_sigmas(solver, steps, end=steps - 1)
+        assert len(sigmas) == steps
+        found = follow(solver, sigmas).timesteps[: steps - 1]
+        assert sigmas_of(found).tolist() == pytest.approx(sigmas[:-1].tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", range(1, 1000, 3))
+def test_no_timestep_is_below_zero(steps: int) -> None:
+    sigmas = own_sigmas("DDIM", steps)
+    assert (sigmas.diff() < 0).all()
+    assert timesteps_of(sigmas[:1]).item() == 999
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_levels_of_another_kind(solver: str) -> None:
     karras = torch.tensor([157.0, 40.5, 11.1, 3.3, 0.7, 0.09, 0.0])
-    if not SOLVERS[solver].any_sigmas:
+    if SOLVERS[solver].timesteps:
         with pytest.raises(SamplingError, match=r"choose one that can: DPM-Solver\+\+, SA-Solver"):
             follow(solver, karras)
         return
@@ -118,6 +136,38 @@ def test_levels_of_another_kind(solver: str) -> None:
     if hasattr(scheduler, "sigmas"):
         assert scheduler.sigmas[:6].tolist() == pytest.approx(karras[:-1].tolist())
         assert scheduler.sigmas[-1] in (0, training_sigmas()[0].float())
+
+
+def solved(solver: str, sigmas: Tensor, spread: float = 0.1) -> float:
+    """The spread of what comes out where the exact answer to a state is known: a Gaussian's."""
+
+    def denoise(state: Tensor, sigma: float, timestep: float) -> Predicted:
+        clean = state * spread**2 / (spread**2 + sigma**2)
+        return Predicted(clean, torch.zeros_like(clean))
+
+    def on_step(*_: object) -> None:
+        """Nothing is shown."""
+
+    noise = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    picture = spread * torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(1))
+    start = picture + float(sigmas[0]) * noise
+    out = solve(solver, start, sigmas, denoise, on_step, row_generators([(0, 0)]))
+    return float(out.std())
+
+
+@pytest.mark.parametrize("solver", [name for name in FREE if SOLVERS[name].guided])
+@pytest.mark.parametrize(("steps", "denoise"), [(50, 0.08), (30, 0.05), (30, 0.3), (45, 0.9)])
+def test_no_noise_is_left(solver: str, steps: int, denoise: float) -> None:
+    # Coarse steps may end below 0.1; what lies above it is noise.
+    assert 0.05 < solved(solver, own_sigmas(solver, steps, denoise)) < 0.12
+
+
+@pytest.mark.parametrize("solver", ["DPM-Solver++", "Euler", "UniPC"])
+@pytest.mark.parametrize("highest", [157.4, 300.0, 700.0])
+def test_levels_above_the_trained_ones(solver: str, highest: float) -> None:
+    ramp = torch.linspace(highest ** (1 / 7), 0.02 ** (1 / 7), 60) ** 7
+    sigmas = torch.cat([ramp, torch.zeros(1)])
+    assert solved(solver, sigmas) == pytest.approx(0.1, rel=0.2)
 
 
 def test_a_schedule_that_stops_early_ends_at_its_level() -> None:

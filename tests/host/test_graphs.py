@@ -132,15 +132,16 @@ def with_sigmas(solver: str, sigmas: dict[str, Any]) -> Graph:
 KARRAS = node("KarrasScheduler", steps=20, sigma_max=157.0, sigma_min=0.02, rho=7.0)
 
 
-@pytest.mark.parametrize("solver", ["DPM-Solver++", "SA-Solver", "UniPC", "DEIS", "Euler", "IDDPM"])
+@pytest.mark.parametrize(
+    "solver", ["DPM-Solver++", "SA-Solver", "UniPC", "DEIS", "Euler", "IDDPM", "DDIM"]
+)
 def test_sigmas_of_the_hosts_schedulers_are_followed(client: HostClient, solver: str) -> None:
     assert share(drawn(client, with_sigmas(solver, KARRAS)), "blue") > 0.4
 
 
-@pytest.mark.parametrize("solver", ["DDIM", "DMD"])
-def test_sigmas_that_a_solver_cannot_follow(client: HostClient, solver: str) -> None:
+def test_sigmas_that_a_solver_cannot_follow(client: HostClient) -> None:
     with pytest.raises(ExecutionFailed, match=r"or choose one that can: DPM-Solver\+\+"):
-        client.run(with_sigmas(solver, KARRAS))
+        client.run(with_sigmas("DMD", KARRAS))
 
 
 def test_sigmas_that_rise(client: HostClient) -> None:
@@ -272,6 +273,31 @@ def test_iddpm_reads_the_variance_of_one_prompt(
     graph = {**regional(where), **half_masks()}
     graph["6"]["inputs"] |= {"solver": "IDDPM", "steps": 2}
     with pytest.raises(ExecutionFailed, match="IDDPM cannot draw with several prompts"):
+        client.run(graph)
+
+
+def iddpm_with(guider: dict[str, Any], **nodes: dict[str, Any]) -> Graph:
+    """A custom sampler with IDDPM and a guider of the host."""
+    settings = {"steps": 4, "seed": 6}
+    small = {"width": 128, "height": 128, "batch_size": 1}
+    graph = text_to_image(PixArtSampler=settings, PixArtResolution=small)
+    return custom(graph, "IDDPM", {"41": guider, **nodes})
+
+
+def test_iddpm_knows_the_prompt_among_three(client: HostClient) -> None:
+    """The host's guider for two prompts puts the negative first."""
+    links = {"model": ["1", 0], "cond1": ["3", 0], "cond2": ["3", 0], "negative": ["4", 0]}
+    both = node("DualCFGGuider", **links, cfg_conds=4.5, cfg_cond2_negative=4.5, style="regular")
+    plain = {"model": ["1", 0], "positive": ["3", 0], "negative": ["4", 0], "cfg": 4.5}
+    wanted = drawn(client, iddpm_with(node("CFGGuider", **plain)))
+    assert np.abs(drawn(client, iddpm_with(both)) - wanted).mean() < 1
+
+
+def test_iddpm_needs_the_prompt_at_every_step(client: HostClient) -> None:
+    half = node("ConditioningSetTimestepRange", conditioning=["3", 0], start=0.0, end=0.5)
+    links = {"model": ["1", 0], "positive": ["46", 0], "negative": ["4", 0]}
+    graph = iddpm_with(node("CFGGuider", **links, cfg=4.5), **{"46": half})
+    with pytest.raises(ExecutionFailed, match="no variance beside the noise"):
         client.run(graph)
 
 

@@ -14,6 +14,7 @@ from demo.scenes import Scene
 from devtools.client import Event, HostClient, Interrupted, Result
 from devtools.server import HostServer
 
+from .conftest import DEMO
 from .graphs import text_to_image, with_stock_nodes
 
 SCENES = (Scene("circle", "red", "blue"), Scene("square", "yellow", "black"))
@@ -109,6 +110,15 @@ def test_the_same_seed_gives_the_same_picture(client: HostClient) -> None:
     first, again, other = drawn
     assert first == again
     assert first != other
+
+
+def test_the_same_seed_gives_the_same_picture_after_a_restart(client: HostClient) -> None:
+    graph = text_to_image(PixArtSampler={"steps": 2, "seed": 7, "solver": "SA-Solver"})
+    (wanted,) = pictures(client, client.run(graph))
+    with HostServer({folder: [path] for folder, path in DEMO.items()}) as again:
+        other = HostClient(again.address)
+        (found,) = pictures(other, other.run(graph))
+    assert found.tobytes() == wanted.tobytes()
 
 
 def test_progress_comes_step_by_step(client: HostClient) -> None:

@@ -31,6 +31,7 @@ def chosen(client: HostClient, **inputs: Any) -> Result:
     graph["12"] = node("SaveLatent", samples=["5", 0], filename_prefix="size")
     graph["20"] = node("SolidMask", value=1.0, width=500, height=300)
     graph["21"] = node("MaskToImage", mask=["20", 0])
+    graph["30"] = node("PrimitiveInt", value=0)
     return client.run(graph)
 
 
@@ -80,6 +81,9 @@ def test_sizes_that_are_refused(client: HostClient) -> None:
         chosen(client, sizing="nearest trained size", height=9000)
     with pytest.raises(ExecutionFailed, match="found nothing connected to image"):
         chosen(client, sizing="like the image")
+    for sizing in ("exact size", "nearest trained size"):
+        with pytest.raises(ExecutionFailed, match="found a width of 0, expected"):
+            chosen(client, sizing=sizing, width=["30", 0])
     with pytest.raises(Rejected, match="Value not in list: aspect"):
         chosen(client, sizing="aspect ratio", aspect="round")
 
@@ -145,3 +149,14 @@ def test_the_hosts_own_size_node_tells_the_same(pack: ModuleType, demo: dict[str
     ).args
     ((_, extra),) = with_size([[torch.zeros(1, 1, 1), {}]], 640, 384)
     assert {key: theirs[0][1][key] for key in extra} == extra
+
+
+def test_only_pixart_models_have_trained_sizes(pack: ModuleType) -> None:
+    from pixart_pack.nodes.host.latent import size_of
+    from pixart_pack.pixart_core.resolution import Wish
+
+    class Other:
+        model = torch.nn.Linear(1, 1)
+
+    with pytest.raises(ValueError, match="sizes cannot be taken from this model: found a Linear"):
+        size_of(Wish("aspect ratio"), "auto", Other(), None)

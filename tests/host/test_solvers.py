@@ -84,10 +84,18 @@ def test_seeds_that_cannot_be_read(models: dict[str, Subject], seeds: str, said:
         run(models["demo"], "auto", rows=2, seeds=seeds)
 
 
-def test_the_hosts_own_sampler_rounds_timesteps(models: dict[str, Subject]) -> None:
-    rounded = stock_latent(models["demo"])
-    assert torch.isfinite(rounded).all()
-    assert compare(models["demo"], "DPM-Solver++") < 1e-4
+def test_timesteps_reach_the_network_as_they_are(models: dict[str, Subject]) -> None:
+    subject, seen = models["demo"], []
+    hook = subject.patcher.model.diffusion_model.t_embedder.register_forward_hook(
+        lambda module, given, out: seen.append(given[0][0].item())
+    )
+    run(subject, "Euler", steps=5)
+    assert seen == [999, 749.25, 499.5, 249.75, 0]
+    seen.clear()
+    stock_latent(subject)
+    hook.remove()
+    assert len(seen) == 20
+    assert all(t == round(t) for t in seen)
 
 
 def test_an_empty_batch(models: dict[str, Subject]) -> None:
