@@ -185,7 +185,7 @@ class Trainer:
 
     def _rate(self) -> float:
         warming = min(1.0, (self.step + 1) / self.recipe.warm_up)
-        return self.recipe.rate * warming * (1 - self.step / self.total) ** 0.5
+        return self.recipe.rate * warming * (1 - self.step / self.total)
 
     def _save(self, path: Path) -> None:
         state = {

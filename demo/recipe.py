@@ -54,7 +54,7 @@ SMALL = PictureSet(128, 128, 5000)
 """Where most is learned, because a step costs least."""
 
 BUCKETS = tuple(
-    PictureSet(width, height, 160 if width == height else 36) for width, height in BUCKETS_256
+    PictureSet(width, height, 160 if width == height else 60) for width, height in BUCKETS_256
 )
 
 
@@ -80,33 +80,33 @@ class Recipe:
     """How long and how fast to train."""
 
     seed: int = 0
-    vae_steps: int = 1000
+    vae_steps: int = 1800
     vae_batch: int = 16
     vae_crop: int = 64
     vae_rate: float = 7e-4
-    latent_noise: float = 0.3
+    latent_noise: float = 0.2
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
-        Stage(3600, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
+        Stage(2400, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
-        Stage(7400, bucket_share=0.0, weight_limit=150, timestep_power=1.0, middle_share=0.6),
+        Stage(3000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten. Pictures begun from the
         # true latents, noised, fail below t = 500 alone: so most of the steps go there.
         Stage(
-            4000,
-            bucket_share=0.6,
+            9000,
+            bucket_share=0.75,
             weight_limit=100,
             timestep_power=1.0,
-            middle_share=0.7,
-            middle=0.3,
+            middle_share=0.6,
+            middle=0.35,
         ),
     )
-    steps_between_sheets: int = 500
+    steps_between_sheets: int = 1000
     steps_between_saves: int = 250
     rate: float = 9e-4
     warm_up: int = 200
-    """Steps in which the rate rises from zero, to fall back to it along a square root."""
+    """Steps in which the rate rises from zero, to fall back to it along a straight line."""
     small_batch: int = 32
     bucket_batch: int = 12
     ema: float = 0.999

@@ -23,14 +23,19 @@ COLOURS = {
     "black": (18, 18, 18),
 }
 
-SIZES = {"small": (0.195, 0.205), "": (0.255, 0.265), "large": (0.33, 0.34)}
+SIZES = {"small": (0.21, 0.216), "": (0.262, 0.268), "large": (0.34, 0.346)}
 """Range of the radius for each word; no word stands for the middle.
 
 All ranges are narrow: a model this small, trained for so short, draws clean outlines only where it
 need not work out from the noise where they are to the pixel.
 """
 
-PLACES = {"left": (0.27, 0.29), "": (0.49, 0.51), "centre": (0.49, 0.51), "right": (0.71, 0.73)}
+PLACES = {
+    "left": (0.275, 0.285),
+    "": (0.495, 0.505),
+    "centre": (0.495, 0.505),
+    "right": (0.715, 0.725),
+}
 """Range of the middle of the shape for each word; no word stands for the centre."""
 
 TEMPLATES = (
