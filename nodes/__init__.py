@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .adapters import PixArtLora
 from .host.files import register_folders
 from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution, PixArtResolutionConditioning
@@ -26,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     PixArtSampler,
     PixArtSolver,
     PixArtSchedule,
+    PixArtLora,
     PixArtModelInfo,
 ]
 

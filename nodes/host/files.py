@@ -16,6 +16,7 @@ from ...pixart_core.checkpoint.source import (
     is_model_folder,
 )
 from ...pixart_core.errors import CheckpointError
+from ...pixart_core.lora.reading import LORA
 from ...pixart_core.text.t5_file import tokenizer_of
 
 _WEIGHTS = {".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt"}
@@ -64,6 +65,7 @@ _DEEPEST = 4
 """Folders within folders that are looked into."""
 
 MODELS = Shelf(("diffusion_models", "checkpoints"), TRANSFORMER)
+LORAS = Shelf(("loras",), LORA)
 TEXT_ENCODERS = Shelf(("text_encoders", "t5"), TEXT_ENCODER)
 """The host's ``clip`` is its ``text_encoders``; ``t5`` is where older packs kept T5."""
 

@@ -71,7 +71,7 @@ def original_plan(keys: Iterable[str]) -> Plan:
     present, plan = set(keys), dict[str, tuple[str, ...]]()
     for key in keys:
         target = _original_name(key)
-        parts = tuple(_diffusers_names(target)) if target else ()
+        parts = tuple(diffusers_names(target)) if target else ()
         if target == _NULL_CAPTION:
             parts = (key,)
         if target is not None and present.issuperset(parts):
@@ -114,12 +114,13 @@ def to_diffusers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for key, tensor in tensors.items():
         if key in _NOT_IN_DIFFUSERS:
             continue
-        names = _diffusers_names(key)
+        names = diffusers_names(key)
         renamed.update(zip(names, tensor.chunk(len(names)), strict=True))
     return renamed
 
 
-def _diffusers_names(key: str) -> list[str]:
+def diffusers_names(key: str) -> list[str]:
+    """Return diffusers' names of the parts of an original tensor, in the order of its rows."""
     block = _ORIGINAL_BLOCK.fullmatch(key)
     prefix, rest = (f"transformer_blocks.{block[1]}.", block[2]) if block else ("", key)
     layer, _, kind = rest.rpartition(".")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import torch
-from numpy.random import SeedSequence
 
 
 def row_generators(rows: Sequence[tuple[int, int]]) -> list[torch.Generator]:
@@ -17,5 +17,4 @@ def row_generators(rows: Sequence[tuple[int, int]]) -> list[torch.Generator]:
 
 
 def _mixed(seed: int, row: int) -> int:
-    (mixed,) = SeedSequence((seed, row)).generate_state(1, "uint64")
-    return int(mixed)
+    return int.from_bytes(blake2b(f"{seed} {row}".encode(), digest_size=8).digest(), "little")

@@ -120,16 +120,40 @@ def sigma_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def loras(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A LoRA with random values as a file and as PEFT's folder, and a file that is none."""
+    folder = tmp_path_factory.mktemp("loras")
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        f"base_model.model.transformer_blocks.{block}.attn2.to_q.lora_{side}.weight": 0.3
+        * torch.randn(shape, generator=generator)
+        for block in range(6)
+        for side, shape in (("A", (2, 216)), ("B", (216, 2)))
+    }
+    adapter = folder / "An-Adapter"
+    adapter.mkdir()
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text('{"lora_alpha": 2, "r": 2}', encoding="utf-8")
+    save_file(tensors, folder / "random.safetensors")
+    save_file(
+        {"lora_unet_down_blocks_0.lora_up.weight": torch.zeros(1, 1)}, folder / "sd.safetensors"
+    )
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
 def server(
     bad_models: dict[str, list[Path]],
     pipeline: Path,
     preview_decoders: list[Path],
     sigma_model: Path,
+    loras: list[Path],
 ) -> Iterator[HostServer]:
     """The server that all tests share; it finds some models by extra_model_paths.yaml."""
     models = {folder: [path, *bad_models.get(folder, [])] for folder, path in DEMO.items()}
     models["diffusion_models"] += [pipeline, sigma_model]
     models["vae_approx"] = preview_decoders
+    models["loras"] = loras
     extra = pipeline.parents[1] / "extra_model_paths.yaml"
     t5 = pipeline.parents[1] / "encoders" / "T5-Folder"
     t5.mkdir(parents=True)

@@ -45,6 +45,7 @@ SIGNATURES = {
          "denoise", "seeds"],
         ["LATENT"],
     ),
+    "PixArtLora": (["model", "file", "strength", "alpha"], ["MODEL", "STRING"]),
     "PixArtSolver": (["solver"], ["SAMPLER"]),
     "PixArtSchedule": (
         ["model", "solver", "steps", "denoise", "start_step", "end_step"],

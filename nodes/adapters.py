@@ -1,0 +1,73 @@
+"""Nodes that put what was trained beside a model onto it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from .host import files, lora
+from .menu import CATEGORY
+
+
+class PixArtLora(io.ComfyNode):
+    """Puts a LoRA onto a model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="PixArtLora",
+            display_name="PixArt LoRA",
+            category=CATEGORY,
+            description="LoRA, DoRA, LoHa, LoKr and OFT of every trainer, as files or as folders "
+            "with adapter_config.json. Says what it found and what it could not place.",
+            search_aliases=["lora loader", "dora", "lycoris", "peft", "lcm lora"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model, from Load PixArt Model."),
+                io.Combo.Input(
+                    "file",
+                    options=files.LORAS.names(),
+                    display_name="File",
+                    tooltip="The LoRA, from the folder loras: a file, or a folder as PEFT and "
+                    "DiffEngine write it.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.05,
+                    display_name="Strength",
+                    tooltip="How much of it. 0 is none, less than 0 the opposite.",
+                ),
+                io.Float.Input(
+                    "alpha",
+                    default=0.0,
+                    min=0.0,
+                    max=4096.0,
+                    step=1.0,
+                    optional=True,
+                    advanced=True,
+                    display_name="Alpha",
+                    tooltip="The alpha it was trained with, where the file does not say; its "
+                    "strength is alpha / rank. 0 takes the file's, or else 8, as PixArt's own "
+                    "scripts did.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="MODEL"),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None = None, **_: Any) -> str:
+        """Load anew when the file was replaced."""
+        return files.LORAS.fingerprint(file)
+
+    @classmethod
+    def execute(cls, model: Any, file: str, strength: float, alpha: float = 0.0) -> io.NodeOutput:
+        """Put the LoRA onto a copy of the model."""
+        patched, report = lora.apply_lora(model, files.LORAS.find(file), strength, alpha)
+        return io.NodeOutput(patched, report, ui={"text": report.splitlines()})

@@ -1,0 +1,166 @@
+"""From what a file holds to what the host's adapters compute with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .reading import Adapter
+from .settings import PEFT_ALPHA, LoraSettings
+
+Base = Callable[[Adapter], Tensor]
+"""Gives the weight that an adapter is for, fp32."""
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """A scale, and where it was found."""
+
+    value: float
+    source: str
+
+
+def alpha_of(adapter: Adapter, settings: LoraSettings, chosen: float) -> Alpha:
+    """Return the alpha of an adapter; ``chosen`` by the user where it is above 0."""
+    if chosen > 0:
+        return Alpha(chosen, "set by you")
+    if "alpha" in adapter.parts:
+        return Alpha(float(adapter.parts["alpha"].float().mean()), "the file")
+    configured = settings.alpha_of(adapter.module)
+    if configured is not None:
+        return Alpha(configured, settings.source)
+    return Alpha(PEFT_ALPHA, "nothing: PEFT's default")
+
+
+def host_parts(
+    adapter: Adapter, alpha: Alpha, settings: LoraSettings, base: Base
+) -> dict[str, Tensor]:
+    """Return tensors by the ends of the names under which the host looks for them.
+
+    What the host cannot compute as it was trained (DoRA by rows, OFT of the inputs, LoKr without
+    a rank) is put into the tensors. Raises CheckpointError where they do not fit the weight.
+    """
+    parts = adapter.parts
+    if "oft_r" in parts:
+        return {"diff": _rotated(adapter, settings, base(adapter))}
+    scale = alpha.value
+    if settings.rank_stabilized and adapter.rank:
+        scale *= adapter.rank**0.5
+    out = {_HOST[part]: tensor for part, tensor in parts.items() if part in _HOST}
+    if adapter.kind == "LoKr" and adapter.rank is None and settings.rank:
+        # Without a rank in its tensors the host takes the scale for 1.
+        out["lokr_w1"] = out["lokr_w1"] * (scale / settings.rank)
+    elif adapter.kind != "OFT" or "alpha" in parts:
+        out["alpha"] = torch.tensor(scale)
+    _check_shape(adapter)
+    magnitude = parts.get("magnitude")
+    if magnitude is not None:
+        out["dora_scale"] = _row_magnitude(adapter, magnitude, scale, base)
+    return out
+
+
+_HOST = {
+    "up": "lora_up.weight",
+    "down": "lora_down.weight",
+    "mid": "lora_mid.weight",
+    **{
+        part: part
+        for part in (
+            *("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
+            *("lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
+            *("oft_blocks", "rescale"),
+        )
+    },
+}
+
+
+def difference(adapter: Adapter) -> Tensor | None:
+    """Return the unscaled change of the weight, fp32, (rows, columns); None where it is no sum."""
+    p = {name: part.float() for name, part in adapter.parts.items()}
+    if "mid" in p or "hada_t1" in p or "lokr_t2" in p:
+        return None
+    if adapter.kind == "LoRA":
+        return p["up"].flatten(1) @ p["down"].flatten(1)
+    if adapter.kind == "LoHa":
+        return (p["hada_w1_a"] @ p["hada_w1_b"]) * (p["hada_w2_a"] @ p["hada_w2_b"])
+    if adapter.kind == "LoKr":
+        first = p["lokr_w1"] if "lokr_w1" in p else p["lokr_w1_a"] @ p["lokr_w1_b"]
+        second = p["lokr_w2"] if "lokr_w2" in p else p["lokr_w2_a"] @ p["lokr_w2_b"]
+        if second.ndim == 4:
+            first = first[..., None, None]
+        return torch.kron(first, second).flatten(1)
+    return None
+
+
+def _check_shape(adapter: Adapter) -> None:
+    """Raise CheckpointError for a mismatch: the host would log it, and draw without the adapter."""
+    rows, columns = adapter.target.shape[0], math.prod(adapter.target.shape[1:])
+    try:
+        change = difference(adapter)
+        fits = change is None or tuple(change.shape) == (rows, columns)
+        found = "parts that make " + " × ".join(map(str, () if change is None else change.shape))
+    except (RuntimeError, KeyError) as error:
+        fits, found = False, f"parts that do not fit each other ({type(error).__name__})"
+    if adapter.kind == "OFT" and "oft_blocks" in adapter.parts:
+        blocks = adapter.parts["oft_blocks"]
+        fits = blocks.ndim == 3 and blocks.shape[0] * blocks.shape[1] == rows
+        found = f"blocks of shape {tuple(blocks.shape)}"
+    if not fits:
+        raise CheckpointError(
+            f"The LoRA does not fit {adapter.module}",
+            found=found,
+            expected=f"a change of {rows} × {columns}",
+            advice="Choose a LoRA that was trained for a PixArt of this size.",
+        )
+
+
+def _row_magnitude(adapter: Adapter, magnitude: Tensor, scale: float, base: Base) -> Tensor:
+    """Return a magnitude with which the host's DoRA is the published one.
+
+    By rows the host divides by the length of the old weight instead of the new one.
+    """
+    rows = adapter.target.shape[0]
+    if magnitude.numel() != rows:
+        return magnitude
+    column = magnitude.float().reshape(rows, *[1] * (len(adapter.target.shape) - 1))
+    change = difference(adapter)
+    if change is None:
+        return column
+    old = base(adapter).flatten(1)
+    new = old + change * (scale / adapter.rank if adapter.rank else 1.0)
+    return column * (old.norm(dim=1) / new.norm(dim=1)).reshape(column.shape)
+
+
+def _rotated(adapter: Adapter, settings: LoraSettings, weight: Tensor) -> Tensor:
+    """Return how PEFT's OFT changes a weight: its inputs turned, block by block."""
+    vectors = adapter.parts["oft_r"].float()
+    columns = weight[0].numel()
+    size = round((1 + (1 + 8 * vectors.shape[-1]) ** 0.5) / 2)
+    blocks = columns // size
+    if vectors.ndim != 2 or size * blocks != columns or len(vectors) not in (1, blocks):
+        raise CheckpointError(
+            f"The OFT adapter does not fit {adapter.module}",
+            found=f"a part of shape {tuple(vectors.shape)}",
+            expected=f"blocks that add up to {columns}",
+            advice="Choose one that was trained with a current PEFT for this model.",
+        )
+    turns = torch.block_diag(*_turns(vectors, size, settings).expand(blocks, size, size))
+    return (weight.flatten(1) @ turns.T - weight.flatten(1)).reshape(weight.shape)
+
+
+def _turns(vectors: Tensor, size: int, settings: LoraSettings) -> Tensor:
+    """Return rotations (B, size, size) by Cayley's formula, or its series as PEFT cuts it."""
+    skew = vectors.new_zeros(len(vectors), size, size)
+    above = torch.triu_indices(size, size, 1)
+    skew[:, above[0], above[1]] = vectors
+    skew = skew - skew.transpose(1, 2)
+    one = torch.eye(size).expand_as(skew)
+    if settings.neumann_terms is None:
+        return torch.linalg.solve(one + skew, one - skew, left=False)
+    terms = [torch.linalg.matrix_power(skew, n) for n in range(settings.neumann_terms)]
+    return one + 2 * sum(terms[1:-1]) + terms[-1]

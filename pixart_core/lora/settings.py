@@ -1,0 +1,116 @@
+"""What stands beside a LoRA's tensors: its alpha, and how it is to be scaled."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from ..checkpoint.source import SAFETENSORS
+
+PEFT_ALPHA = 8.0
+"""PEFT's default, which PixArt's training scripts left as it was."""
+
+_CONFIG = "adapter_config.json"
+_METADATA = "lora_adapter_metadata"
+"""Where diffusers keeps the same, inside the file."""
+_LARGEST = 1_000_000
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """What ``adapter_config.json`` says, or the defaults where there is none."""
+
+    alpha: float | None = None
+    rank: int | None = None
+    rank_stabilized: bool = False
+    """Whether alpha is divided by the root of the rank."""
+    alphas: Mapping[str, float] = field(default_factory=dict)
+    """By pattern of module name, where some have their own."""
+    neumann_terms: int | None = 5
+    """Of OFT: how many terms of Cayley's series; None is the formula itself."""
+    source: str = ""
+    """Where it stood."""
+
+    def alpha_of(self, module: str) -> float | None:
+        """Return the alpha of a module, by the names that PEFT knows it by."""
+        for pattern, alpha in self.alphas.items():
+            if re.fullmatch(rf"(.*\.)?({re.escape(pattern)})", module):
+                return alpha
+        return self.alpha
+
+
+def read_settings(file: Path) -> LoraSettings:
+    """Read ``adapter_config.json`` beside a file, or what diffusers wrote into the file."""
+    config = _read(file.parent / _CONFIG)
+    if config:
+        return _settings(config, _CONFIG)
+    inside = _inside(file)
+    return _settings(inside, "the file's metadata") if inside else LoraSettings()
+
+
+def _settings(config: Mapping[str, Any], source: str) -> LoraSettings:
+    pattern = config.get("alpha_pattern")
+    alphas = pattern if isinstance(pattern, dict) else {}
+    return LoraSettings(
+        # LoHa and LoKr call it alpha.
+        _number(config.get("lora_alpha", config.get("alpha"))),
+        _whole(config.get("r")),
+        config.get("use_rslora") is True,
+        {name: a for name, value in alphas.items() if (a := _number(value)) is not None},
+        _terms(config),
+        source,
+    )
+
+
+def _terms(config: Mapping[str, Any]) -> int | None:
+    if config.get("use_cayley_neumann") is False:
+        return None
+    return _whole(config.get("num_cayley_neumann_terms")) or LoraSettings.neumann_terms
+
+
+def _inside(file: Path) -> dict[str, Any]:
+    if file.suffix not in SAFETENSORS:
+        return {}
+    try:
+        with safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_METADATA, "")
+    except (SafetensorError, OSError):
+        return {}
+    content = _parsed(text)
+    return {
+        key.removeprefix("transformer."): value
+        for key, value in content.items()
+        if not key.startswith("text_encoder")
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST:
+            return {}
+        return _parsed(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
