@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from .adapters import PixArtLora
+from .adapters import PixArtControlNetLoader, PixArtLora
 from .host.files import register_folders
 from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution, PixArtResolutionConditioning
 from .sampling import PixArtSampler, PixArtSchedule, PixArtSolver
 from .saved import PixArtLoadConditioning, PixArtSaveConditioning
 from .text import PixArtNullConditioning, PixArtPromptBatch, PixArtStyle, PixArtTextEncode
-from .tools import PixArtModelInfo
+from .tools import PixArtHED, PixArtModelInfo
 
 NODES: list[type[io.ComfyNode]] = [
     PixArtModelLoader,
@@ -28,6 +28,8 @@ NODES: list[type[io.ComfyNode]] = [
     PixArtSolver,
     PixArtSchedule,
     PixArtLora,
+    PixArtControlNetLoader,
+    PixArtHED,
     PixArtModelInfo,
 ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .host import files, lora
+from .host import control, files, lora
 from .menu import CATEGORY
 
 
@@ -71,3 +71,39 @@ class PixArtLora(io.ComfyNode):
         """Put the LoRA onto a copy of the model."""
         patched, report = lora.apply_lora(model, files.LORAS.find(file), strength, alpha)
         return io.NodeOutput(patched, report, ui={"text": report.splitlines()})
+
+
+class PixArtControlNetLoader(io.ComfyNode):
+    """Loads a PixArt ControlNet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="PixArtControlNetLoader",
+            display_name="Load PixArt ControlNet",
+            category=CATEGORY,
+            description="A ControlNet of PixArt-delta for ComfyUI's own apply node, which needs "
+            "the VAE connected. The released ones were trained on HED edges, bright on black.",
+            search_aliases=["controlnet", "pixart delta", "hed"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=files.CONTROLNETS.names(),
+                    display_name="File",
+                    tooltip="The ControlNet, from the folder controlnet: PixArt's own file (the "
+                    "model inside it is not used), an extracted one, or diffusers'.",
+                ),
+            ],
+            outputs=[io.ControlNet.Output(display_name="CONTROL_NET")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None = None) -> str:
+        """Load anew when the file was replaced."""
+        return files.CONTROLNETS.fingerprint(file)
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Load the ControlNet."""
+        return io.NodeOutput(control.load_control(files.CONTROLNETS.find(file)))

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..pixart_core.checkpoint.opening import open_model
 from ..pixart_core.checkpoint.report import report_on
-from .host import files
+from .host import files, hed
 from .menu import CATEGORY
 
 
@@ -47,3 +47,39 @@ class PixArtModelInfo(io.ComfyNode):
         """Report on the file."""
         text = report_on(open_model(files.MODELS.find(file))).as_text()
         return io.NodeOutput(text, ui={"text": [text]})
+
+
+class PixArtHED(io.ComfyNode):
+    """Finds the edges of a picture as PixArt's ControlNets were trained on."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="PixArtHED",
+            display_name="PixArt HED Edges",
+            category=CATEGORY,
+            description="Soft edges, bright on black, for a PixArt ControlNet. Needs "
+            "ControlNetHED.pth. ComfyUI's Canny may take its place; its edges are harder.",
+            search_aliases=["hed", "edges", "softedge", "controlnet preprocessor"],
+            inputs=[
+                io.Image.Input("image", tooltip="The picture whose edges are wanted."),
+                io.Combo.Input(
+                    "file",
+                    options=files.ANNOTATORS.names(),
+                    display_name="File",
+                    tooltip="ControlNetHED.pth, from the folder controlnet.",
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None = None, **_: Any) -> str:
+        """Change when the file is replaced."""
+        return files.ANNOTATORS.fingerprint(file)
+
+    @classmethod
+    def execute(cls, image: Any, file: str) -> io.NodeOutput:
+        """Find the edges."""
+        return io.NodeOutput(hed.hed_edges(image, files.ANNOTATORS.find(file)))

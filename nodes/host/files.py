@@ -8,6 +8,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...pixart_core.checkpoint.control import CONTROLNET
 from ...pixart_core.checkpoint.source import (
     TEXT_ENCODER,
     TRANSFORMER,
@@ -65,6 +66,8 @@ _DEEPEST = 4
 """Folders within folders that are looked into."""
 
 MODELS = Shelf(("diffusion_models", "checkpoints"), TRANSFORMER)
+CONTROLNETS = Shelf(("controlnet",), CONTROLNET)
+ANNOTATORS = Shelf(("controlnet",), FolderKind("an annotator", ("annotator",), "annotator"))
 LORAS = Shelf(("loras",), LORA)
 TEXT_ENCODERS = Shelf(("text_encoders", "t5"), TEXT_ENCODER)
 """The host's ``clip`` is its ``text_encoders``; ``t5`` is where older packs kept T5."""

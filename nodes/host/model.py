@@ -26,6 +26,10 @@ FAMILY = "pixart_family"
 """Beside a conditioning from a file: the family that it was encoded for."""
 
 
+CONTROL_INPUT = "input"
+"""Under it the host hands over what a ControlNet adds."""
+
+
 class HostTransformer(PixArtTransformer):
     """The transformer with the call that the host makes."""
 
@@ -38,7 +42,7 @@ class HostTransformer(PixArtTransformer):
         device: torch.device | None = None,
         **_: Any,
     ) -> None:
-        super().__init__(network, operations, _host_attention, dtype, device)
+        super().__init__(network, operations, host_attention, dtype, device)
         self.dtype = dtype
 
     def forward(  # type: ignore[override]
@@ -62,8 +66,9 @@ class HostTransformer(PixArtTransformer):
             timesteps = step.exact(timesteps)
         # The host's area nodes cut latents at any pixel, also in the middle of a patch.
         patches = comfy.ldm.common_dit.pad_to_patch_size(x, (self.config.patch_size,) * 2)
+        skips = [] if control is None else control.get(CONTROL_INPUT, ())
         out = super().forward(
-            patches, timesteps, context, caption_mask, picture_size, transformer_options
+            patches, timesteps, context, caption_mask, picture_size, transformer_options, skips
         )
         out = out[..., :height, :width]
         channels = self.config.in_channels
@@ -178,7 +183,7 @@ def _latent_format(scale: float, channels: int) -> type[comfy.latent_formats.Lat
     return type("OtherChannels", (comfy.latent_formats.LatentFormat,), facts)
 
 
-def _host_attention(
+def host_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -187,6 +192,7 @@ def _host_attention(
     *,
     transformer_options: Mapping[str, Any] | None = None,
 ) -> Tensor:
+    """Attend with the kernel that the host chose, and what other nodes put in its place."""
     out: Tensor = comfy.ldm.modules.attention.optimized_attention(
         q, k, v, heads, mask=mask, transformer_options=transformer_options
     )

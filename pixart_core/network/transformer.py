@@ -7,7 +7,8 @@ caption mask is an additive bias, and positions, timesteps and sizes stay fp32 a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,30 @@ from .blocks import Block, FinalLayer
 from .config import NetworkConfig
 from .embedders import CaptionEmbedder, PatchEmbedder, ScalarEmbedder
 from .positions import position_grid
+
+
+@dataclass(frozen=True)
+class State:
+    """What a block is given."""
+
+    tokens: Tensor
+    """(B, N, C)."""
+    time: Tensor
+    """(B, C), for the final layer."""
+    modulation: Tensor
+    """(B, 6, C)."""
+    caption: Tensor
+    """(B, L, C)."""
+    mask: Tensor | None
+    """Additive, (B, 1, N, L)."""
+    grid: tuple[int, int]
+    """Rows and columns of tokens."""
+    options: Mapping[str, Any]
+
+    @property
+    def beside(self) -> tuple[Any, ...]:
+        """A block's arguments after the tokens."""
+        return self.caption, self.modulation, self.mask, self.grid, self.options
 
 
 class PixArtTransformer(nn.Module):
@@ -64,28 +89,51 @@ class PixArtTransformer(nn.Module):
         mask: Tensor | None = None,
         size: Tensor | None = None,
         options: Mapping[str, Any] | None = None,
+        skips: Sequence[Tensor | None] = (),
     ) -> Tensor:
         """Return (B, out_channels, H, W) for a latent (B, in_channels, H, W).
 
         ``t``: (B,) timesteps in 0..999, possibly fractional. ``context``: (B, L, channels) T5
         embeddings; ``mask``: (B, L), positive at real tokens, None where all are real.
         ``size``: (B, 2) height and width in pixels, needed with size conditions, else ignored.
-        ``options`` reaches the attention function unchanged. H and W must be multiples of the
-        patch size. The compute dtype is that of ``x``. Raises ConditioningError for a size that
-        is needed and missing.
+        ``options`` reaches the attention function unchanged. ``skips``: (B, N, C) each, what a
+        ControlNet adds before the second block, the third, and so on. H and W must be multiples
+        of the patch size. The compute dtype is that of ``x``. Raises ConditioningError for a size
+        that is needed and missing.
         """
-        rows, columns = (side // self.config.patch_size for side in x.shape[-2:])
-        grid = position_grid(
-            rows, columns, self.config.hidden_size, self.config.position_range, x.device
-        )
-        tokens = (self.x_embedder(x) + grid).to(x.dtype)
+        state = self.prepare(x, t, context, mask, size, options)
+        tokens = state.tokens
+        for block, skip in zip(
+            self.blocks, (None, *skips, *[None] * len(self.blocks)), strict=False
+        ):
+            tokens = tokens if skip is None else tokens + skip
+            tokens = block(tokens, *state.beside)
+        return self._unpatchify(self.final_layer(tokens, state.time), *state.grid)
+
+    def prepare(
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        size: Tensor | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> State:
+        """Return what the first block is given, for the arguments of ``forward``."""
+        tokens, grid = self.patches(x)
         time = self._condition(t, size, x.dtype)
         modulation = self.t_block(time).unflatten(-1, (6, -1))  # B 6 C
         caption = self.y_embedder(context.to(x.dtype))
         bias = None if mask is None else caption_mask(mask, tokens.shape[1], x.dtype)
-        for block in self.blocks:
-            tokens = block(tokens, caption, modulation, bias, (rows, columns), options or {})
-        return self._unpatchify(self.final_layer(tokens, time), rows, columns)
+        return State(tokens, time, modulation, caption, bias, grid, options or {})
+
+    def patches(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return a latent as tokens with their positions, (B, N, C), and their rows and columns."""
+        rows, columns = (side // self.config.patch_size for side in x.shape[-2:])
+        grid = position_grid(
+            rows, columns, self.config.hidden_size, self.config.position_range, x.device
+        )
+        return (self.x_embedder(x) + grid).to(x.dtype), (rows, columns)
 
     def _condition(self, t: Tensor, size: Tensor | None, dtype: torch.dtype) -> Tensor:
         time = self.t_embedder(t, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,7 @@ from devtools.server import HostServer
 from pixart_core.checkpoint.convert import convert
 from pixart_core.checkpoint.layouts import to_diffusers
 from pixart_core.checkpoint.opening import open_model
+from pixart_core.network.control import PixArtControl
 
 DEMO = {folder: paths[0] for folder, paths in demo_models().items()}
 
@@ -141,6 +143,26 @@ def loras(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def random_control(width: int = 216, depth: int = 3) -> dict[str, torch.Tensor]:
+    """A ControlNet's tensors with random values that act gently."""
+    facts = open_model(DEMO["diffusion_models"]).info.network
+    network = replace(facts, depth=depth, hidden_size=width, mlp_size=4 * width)
+    generator = torch.Generator().manual_seed(5)
+    return {
+        key: 0.5 * value.shape[-1] ** -0.5 * torch.randn(value.shape, generator=generator)
+        for key, value in PixArtControl(network, device="meta").state_dict().items()
+    }
+
+
+@pytest.fixture(scope="session")
+def controlnets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A ControlNet for the demo model, and one for a wider model."""
+    folder = tmp_path_factory.mktemp("controlnets")
+    save_file(random_control(), folder / "random-control.safetensors")
+    save_file(random_control(288, 1), folder / "wide-control.safetensors")
+    return sorted(folder.iterdir())
+
+
 @pytest.fixture(scope="session")
 def server(
     bad_models: dict[str, list[Path]],
@@ -148,12 +170,14 @@ def server(
     preview_decoders: list[Path],
     sigma_model: Path,
     loras: list[Path],
+    controlnets: list[Path],
 ) -> Iterator[HostServer]:
     """The server that all tests share; it finds some models by extra_model_paths.yaml."""
     models = {folder: [path, *bad_models.get(folder, [])] for folder, path in DEMO.items()}
     models["diffusion_models"] += [pipeline, sigma_model]
     models["vae_approx"] = preview_decoders
     models["loras"] = loras
+    models["controlnet"] = controlnets
     extra = pipeline.parents[1] / "extra_model_paths.yaml"
     t5 = pipeline.parents[1] / "encoders" / "T5-Folder"
     t5.mkdir(parents=True)

@@ -45,6 +45,8 @@ SIGNATURES = {
          "denoise", "seeds"],
         ["LATENT"],
     ),
+    "PixArtControlNetLoader": (["file"], ["CONTROL_NET"]),
+    "PixArtHED": (["image", "file"], ["IMAGE"]),
     "PixArtLora": (["model", "file", "strength", "alpha"], ["MODEL", "STRING"]),
     "PixArtSolver": (["solver"], ["SAMPLER"]),
     "PixArtSchedule": (
