@@ -21,8 +21,9 @@ from ...pixart_core.checkpoint.control import OpenedControl, open_control
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.network import NetworkConfig
 from ...pixart_core.network.control import PixArtControl
-from .model import CONTROL_INPUT, HostTransformer, PixArtModel, host_attention
+from .model import PixArtModel
 from .step import step_of
+from .transformer import CONTROL_INPUT, HostTransformer, host_attention
 
 
 class HostControl(PixArtControl):

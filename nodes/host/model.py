@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import comfy.conds
 import comfy.latent_formats
-import comfy.ldm.common_dit
-import comfy.ldm.modules.attention
 import comfy.model_base
 import comfy.supported_models_base
 import torch
@@ -17,64 +14,13 @@ from torch import Tensor
 from ...pixart_core.checkpoint.detect import CheckpointInfo
 from ...pixart_core.checkpoint.hints import NOTE
 from ...pixart_core.errors import ConditioningError, SamplingError
-from ...pixart_core.network import NetworkConfig, PixArtTransformer
+from ...pixart_core.network import NetworkConfig
 from ...pixart_core.variants import LATENT_PIXEL, Variant
 from .caption import CaptionCondition, check_rows, fit_caption
-from .step import step_of
+from .transformer import HostTransformer
 
 FAMILY = "pixart_family"
 """Beside a conditioning from a file: the family that it was encoded for."""
-
-
-CONTROL_INPUT = "input"
-"""Under it the host hands over what a ControlNet adds."""
-
-
-class HostTransformer(PixArtTransformer):
-    """The transformer with the call that the host makes."""
-
-    def __init__(
-        self,
-        *,
-        network: NetworkConfig,
-        operations: Any,
-        dtype: torch.dtype,
-        device: torch.device | None = None,
-        **_: Any,
-    ) -> None:
-        super().__init__(network, operations, host_attention, dtype, device)
-        self.dtype = dtype
-
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        timesteps: Tensor,
-        context: Tensor,
-        caption_mask: Tensor | None = None,
-        picture_size: Tensor | None = None,
-        control: Any = None,
-        transformer_options: Mapping[str, Any] | None = None,
-        **_: Any,
-    ) -> Tensor:
-        """Return the noise in ``x``, (B, C, H, W).
-
-        A learned variance is given to our solver, if it is one that runs the model.
-        """
-        height, width = x.shape[-2:]
-        step = step_of(transformer_options)
-        if step is not None:
-            timesteps = step.exact(timesteps)
-        # The host's area nodes cut latents at any pixel, also in the middle of a patch.
-        patches = comfy.ldm.common_dit.pad_to_patch_size(x, (self.config.patch_size,) * 2)
-        skips = [] if control is None else control.get(CONTROL_INPUT, ())
-        out = super().forward(
-            patches, timesteps, context, caption_mask, picture_size, transformer_options, skips
-        )
-        out = out[..., :height, :width]
-        channels = self.config.in_channels
-        if step is not None and step.prompts and transformer_options is not None:
-            step.keep(out[:, channels:], transformer_options["uuids"])
-        return out[:, :channels]
 
 
 class PixArtModel(comfy.model_base.PixArt):
@@ -181,22 +127,6 @@ def _latent_format(scale: float, channels: int) -> type[comfy.latent_formats.Lat
         return known
     facts = {"latent_channels": channels, "scale_factor": scale}
     return type("OtherChannels", (comfy.latent_formats.LatentFormat,), facts)
-
-
-def host_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    mask: Tensor | None = None,
-    *,
-    transformer_options: Mapping[str, Any] | None = None,
-) -> Tensor:
-    """Attend with the kernel that the host chose, and what other nodes put in its place."""
-    out: Tensor = comfy.ldm.modules.attention.optimized_attention(
-        q, k, v, heads, mask=mask, transformer_options=transformer_options
-    )
-    return out
 
 
 def _check_latent(noise: Tensor, config: NetworkConfig) -> None:

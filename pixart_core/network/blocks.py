@@ -45,13 +45,16 @@ class Block(nn.Module):
         layer: int,
         operations: Any,
         attention: Attention,
+        cross_attention: Attention | None = None,
         **placement: Any,
     ) -> None:
         super().__init__()
         width, heads = config.hidden_size, config.heads
         self.norm1 = _plain_norm(width, operations, **placement)
         self.attn = SelfAttention(config, layer, operations, attention, **placement)
-        self.cross_attn = CrossAttention(width, heads, operations, attention, **placement)
+        self.cross_attn = CrossAttention(
+            width, heads, operations, cross_attention or attention, **placement
+        )
         self.norm2 = _plain_norm(width, operations, **placement)
         self.mlp = Mlp(width, config.mlp_size, operations, **placement)
         self.scale_shift_table = nn.Parameter(torch.zeros(6, width, **placement))

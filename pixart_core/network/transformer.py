@@ -49,7 +49,8 @@ class State:
 class PixArtTransformer(nn.Module):
     """Predicts the noise (and, where learned, its variance) in a latent.
 
-    ``operations`` supplies ``Linear``, ``LayerNorm`` and ``Conv2d``; ``attention`` the kernel.
+    ``operations`` supplies ``Linear``, ``LayerNorm`` and ``Conv2d``; ``attention`` the kernel, and
+    ``cross_attention`` another one for the caption, if it is given.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class PixArtTransformer(nn.Module):
         attention: Attention = torch_attention,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        cross_attention: Attention | None = None,
     ) -> None:
         super().__init__()
         placement: dict[str, Any] = {"dtype": dtype, "device": device}
@@ -76,7 +78,7 @@ class PixArtTransformer(nn.Module):
             self.csize_embedder = ScalarEmbedder(width // 3, operations, **placement)
             self.ar_embedder = ScalarEmbedder(width // 3, operations, **placement)
         self.blocks = nn.ModuleList(
-            Block(config, layer, operations, attention, **placement)
+            Block(config, layer, operations, attention, cross_attention, **placement)
             for layer in range(config.depth)
         )
         self.final_layer = FinalLayer(config, operations, **placement)
@@ -103,12 +105,15 @@ class PixArtTransformer(nn.Module):
         """
         state = self.prepare(x, t, context, mask, size, options)
         tokens = state.tokens
-        for block, skip in zip(
-            self.blocks, (None, *skips, *[None] * len(self.blocks)), strict=False
-        ):
-            tokens = tokens if skip is None else tokens + skip
-            tokens = block(tokens, *state.beside)
+        for index in range(len(self.blocks)):
+            skip = skips[index - 1] if 0 < index <= len(skips) else None
+            tokens = self.run_block(index, tokens if skip is None else tokens + skip, state)
         return self._unpatchify(self.final_layer(tokens, state.time), *state.grid)
+
+    def run_block(self, index: int, tokens: Tensor, state: State) -> Tensor:
+        """Run one block on tokens (B, N, C); what runs the model may put something in its place."""
+        out: Tensor = self.blocks[index](tokens, *state.beside)
+        return out
 
     def prepare(
         self,
