@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -172,3 +173,119 @@ def test_lcm_by_the_hosts_own_nodes(client: HostClient) -> None:
     without = pixels(client, graph)
     lcm = with_model(graph, "ModelSamplingDiscrete", sampling="lcm", zsnr=False)
     assert np.abs(pixels(client, lcm) - without).mean() > 0.5
+
+
+def prompted(**nodes: dict[str, Any]) -> Graph:
+    """The graph with another prompt in node 80; the last given node, or that, is the prompt."""
+    graph = plain()
+    second = {**graph["3"]["inputs"], "text": "a yellow star on a black background"}
+    graph["80"] = {**graph["3"], "inputs": second}
+    graph |= nodes
+    graph["6"]["inputs"]["positive"] = [list(nodes or ["80"])[-1], 0]
+    return graph
+
+
+TIMES = {"a": {"start": 0.0, "end": 0.5}, "b": {"start": 0.5, "end": 1.0}}
+
+PROMPT_NODES: dict[str, Callable[[], Graph]] = {
+    "ConditioningAverage": lambda: prompted(
+        a=node(
+            "ConditioningAverage",
+            **{"conditioning_to": ["3", 0], "conditioning_from": ["80", 0]},
+            conditioning_to_strength=0.5,
+        )
+    ),
+    "ConditioningConcat": lambda: prompted(
+        a=node("ConditioningConcat", conditioning_to=["3", 0], conditioning_from=["80", 0])
+    ),
+    "ConditioningCombine": lambda: prompted(
+        a=node("ConditioningCombine", conditioning_1=["3", 0], conditioning_2=["80", 0])
+    ),
+    "ConditioningZeroOut": lambda: prompted(a=node("ConditioningZeroOut", conditioning=["3", 0])),
+    "ConditioningSetTimestepRange": lambda: prompted(
+        a=node("ConditioningSetTimestepRange", conditioning=["3", 0], **TIMES["a"]),
+        b=node("ConditioningSetTimestepRange", conditioning=["80", 0], **TIMES["b"]),
+        c=node("ConditioningCombine", conditioning_1=["a", 0], conditioning_2=["b", 0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROMPT_NODES)
+def test_a_prompt_node_acts(client: HostClient, name: str) -> None:
+    first = pixels(client, plain())
+    found = pixels(client, PROMPT_NODES[name]())
+    assert np.abs(found - first).mean() > 0.5
+    assert np.isfinite(found).all()
+
+
+def test_average_goes_from_one_prompt_to_the_other(client: HostClient) -> None:
+    def averaged(strength: float) -> Pixels:
+        graph = PROMPT_NODES["ConditioningAverage"]()
+        graph["a"]["inputs"]["conditioning_to_strength"] = strength
+        return pixels(client, graph)
+
+    second = prompted()
+    first, other, none = pixels(client, plain()), pixels(client, second), averaged(0.0)
+    assert np.abs(averaged(1.0) - first).max() <= 2
+    assert np.abs(none - other).mean() < np.abs(none - first).mean() / 2
+
+
+def test_time_ranges_share_the_steps(client: HostClient) -> None:
+    """A range over everything is the prompt itself."""
+    graph = prompted(
+        a=node("ConditioningSetTimestepRange", conditioning=["3", 0], start=0.0, end=1.0)
+    )
+    assert np.array_equal(pixels(client, graph), pixels(client, plain()))
+
+
+def hooked(strength: float) -> Graph:
+    """A LoRA on one prompt alone, by the host's hooks."""
+    names = {"lora_name": "random.safetensors", "strength_model": strength, "strength_clip": 0.0}
+    return prompted(
+        a=node("CreateHookLora", **names),
+        b=node(
+            "ConditioningSetProperties",
+            **{"cond_NEW": ["3", 0], "hooks": ["a", 0]},
+            **{"strength": 1.0, "set_cond_area": "default"},
+        ),
+    )
+
+
+def test_a_lora_for_one_prompt(client: HostClient) -> None:
+    without = pixels(client, plain())
+    assert np.abs(pixels(client, hooked(1.0)) - without).mean() > 0.5
+    assert np.array_equal(pixels(client, plain(seed=22)), pixels(client, plain(seed=22)))
+
+
+def test_latents_and_tiles(server: HostServer, client: HostClient) -> None:
+    whole = pixels(client, plain())
+    tiled = plain()
+    tiled["8"] = node(
+        "VAEDecodeTiled",
+        **{"samples": ["6", 0], "vae": ["7", 0], "tile_size": 64, "overlap": 32},
+        **{"temporal_size": 64, "temporal_overlap": 8},
+    )
+    assert np.abs(pixels(client, tiled) - whole).mean() < 8
+    composed = plain()
+    composed["70"] = node("EmptyLatentImage", width=128, height=128, batch_size=1)
+    composed["71"] = node(
+        "LatentComposite",
+        **{"samples_to": ["6", 0], "samples_from": ["70", 0], "x": 64, "y": 0, "feather": 0},
+    )
+    composed["8"]["inputs"]["samples"] = ["71", 0]
+    found = pixels(client, composed)
+    assert np.abs(found[:, :48] - whole[:, :48]).mean() < 8
+    assert np.abs(found[:, 80:] - whole[:, 80:]).mean() > 8
+
+
+def test_a_latent_is_saved_and_loaded(server: HostServer, client: HostClient) -> None:
+    graph = plain()
+    graph["60"] = node("SaveLatent", samples=["6", 0], filename_prefix="kept")
+    result = client.run(graph)
+    (file,) = result.outputs["60"]["latents"]
+    written = server.base / "output" / file["subfolder"] / file["filename"]
+    shutil.copy(written, server.base / "input" / "kept.latent")
+    loaded = {i: n for i, n in plain().items() if i in ("7", "8", "9")}
+    loaded["60"] = node("LoadLatent", latent="kept.latent")
+    loaded["8"]["inputs"]["samples"] = ["60", 0]
+    assert np.array_equal(pixels(client, loaded), pixels(client, plain()))
