@@ -40,8 +40,19 @@ MASK = "attention_mask"
 """The host's name for which tokens of a conditioning are real."""
 
 PROMPT_NOTE = "pixart_note"
-"""Beside a conditioning: a `PromptNote`, which goes into its file if it is saved, and the very
-tensor that it speaks of; other nodes make new tensors but copy what stands beside them."""
+"""Beside a conditioning: a `Noted`, which goes into its file if it is saved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """A note, and the very tensor that it speaks of.
+
+    Other nodes make new tensors but copy what stands beside them. It is no tuple, because the
+    host's training node would walk through its numbers.
+    """
+
+    note: PromptNote
+    embedding: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ def encode_prompts(
     conditioning = _together(_encode_all(clip, read))
     lines = "\n".join(prompt.text for prompt in read)
     note = _note(clip, lines, read[0].cleaned.cleaning, variant)
-    conditioning[0][1][PROMPT_NOTE] = (note, conditioning[0][0])
+    conditioning[0][1][PROMPT_NOTE] = Noted(note, conditioning[0][0])
     return EncodedPrompt(conditioning, lines, _tell(read), len(read))
 
 

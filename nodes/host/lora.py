@@ -37,15 +37,18 @@ def apply_lora(model: Any, path: Path, strength: float, alpha: float) -> tuple[A
         found = host_parts(adapter, own, file.settings, lambda a: _weight(model, a))
         parts |= {f"{number}.{end}": tensor for end, tensor in found.items()}
         places[str(number)] = _place(adapter)
+        if "bias" in adapter.parts:
+            parts[f"{number}.bias.diff"] = adapter.parts["bias"]
+            places[f"{number}.bias"] = _place(adapter, "bias")
     patched = model.clone()
     patched.add_patches(comfy.lora.load_lora(parts, places, log_missing=False), strength)
     return patched, _report(file, alphas)
 
 
-def _place(adapter: Adapter) -> Any:
-    """Return where the host applies an adapter: a weight, or rows of one."""
+def _place(adapter: Adapter, kind: str = "weight") -> Any:
+    """Return where the host applies an adapter: a weight or bias, or rows of one."""
     target = adapter.target
-    key = _PREFIX + target.key
+    key = f"{_PREFIX}{target.key.removesuffix('weight')}{kind}"
     return key if target.start is None else (key, (0, target.start, target.shape[0]))
 
 

@@ -12,7 +12,7 @@ import folder_paths
 from ...pixart_core.errors import ConditioningError
 from ...pixart_core.text.saved import SUFFIX, PromptNote, SavedPrompt, load_prompt, save_prompt
 from .caption import whole_mask
-from .conditioning import MASK, PROMPT_NOTE
+from .conditioning import MASK, PROMPT_NOTE, Noted
 from .files import stamp_of
 from .model import FAMILY, check_family, require_variant
 
@@ -78,7 +78,7 @@ def load(name: str, model: Any) -> LoadedPrompt:
         "pooled_output": None,
         MASK: prompt.mask,
         FAMILY: prompt.note.family,
-        PROMPT_NOTE: (prompt.note, prompt.embedding),
+        PROMPT_NOTE: Noted(prompt.note, prompt.embedding),
     }
     lengths = ", ".join(map(str, prompt.lengths))
     notice = "\n".join(
@@ -98,8 +98,9 @@ def _prompt_of(conditioning: Any) -> SavedPrompt:
             advice="Save each prompt by itself, before areas, masks or times are set.",
         )
     ((embedding, extras),) = conditioning
-    note, noted = extras.get(PROMPT_NOTE, (PromptNote(), None))
-    if noted is not embedding:
+    noted = extras.get(PROMPT_NOTE, Noted(PromptNote(), None))
+    note = noted.note
+    if noted.embedding is not embedding:
         # Another node has made a new one from it; whose text it is cannot be said.
         note = PromptNote(family=note.family)
     return SavedPrompt(embedding, whole_mask(embedding, extras.get(MASK)), note)

@@ -55,7 +55,7 @@ def host_parts(
     if adapter.kind == "LoKr" and adapter.rank is None and settings.rank:
         # Without a rank in its tensors the host takes the scale for 1.
         out["lokr_w1"] = out["lokr_w1"] * (scale / settings.rank)
-    elif adapter.kind != "OFT" or "alpha" in parts:
+    elif adapter.kind not in _UNSCALED or "alpha" in parts:
         out["alpha"] = torch.tensor(scale)
     _check_shape(adapter)
     magnitude = parts.get("magnitude")
@@ -63,6 +63,9 @@ def host_parts(
         out["dora_scale"] = _row_magnitude(adapter, magnitude, scale, base)
     return out
 
+
+_UNSCALED = ("OFT", "difference")
+"""Kinds in which alpha, if there is one, is no scale."""
 
 _HOST = {
     "up": "lora_up.weight",
@@ -73,7 +76,7 @@ _HOST = {
         for part in (
             *("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
             *("lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
-            *("oft_blocks", "rescale"),
+            *("oft_blocks", "rescale", "diff"),
         )
     },
 }
@@ -106,6 +109,13 @@ def _check_shape(adapter: Adapter) -> None:
         found = "parts that make " + " × ".join(map(str, () if change is None else change.shape))
     except (RuntimeError, KeyError) as error:
         fits, found = False, f"parts that do not fit each other ({type(error).__name__})"
+    if adapter.kind == "difference":
+        wrong = {
+            tuple(part.shape)
+            for name, part in adapter.parts.items()
+            if part.numel() != (rows if name == "bias" else rows * columns)
+        }
+        fits, found = not wrong, f"a part of shape {next(iter(wrong), ())}"
     if adapter.kind == "OFT" and "oft_blocks" in adapter.parts:
         blocks = adapter.parts["oft_blocks"]
         fits = blocks.ndim == 3 and blocks.shape[0] * blocks.shape[1] == rows

@@ -51,6 +51,8 @@ PARTS = {
     "lokr_t2": "lokr_t2",
     "oft_blocks": "oft_blocks",
     "rescale": "rescale",
+    "diff": "diff",
+    "diff_b": "bias",
     "oft_R.weight": "oft_r",
     "oft_r": "oft_r",
 }

@@ -31,8 +31,11 @@ class Adapter:
 
     @property
     def kind(self) -> str:
-        """Which sort of adapter it is: "LoRA", "LoHa", "LoKr", "OFT", or "" for none of them."""
-        signs = {"up": "LoRA", "hada_w1_a": "LoHa", "oft_blocks": "OFT", "oft_r": "OFT"}
+        """Which sort it is: "LoRA", "LoHa", "LoKr", "OFT", "difference", or "" for none of them."""
+        signs = {
+            **{"up": "LoRA", "hada_w1_a": "LoHa", "oft_blocks": "OFT", "oft_r": "OFT"},
+            **{"diff": "difference", "bias": "difference"},
+        }
         lokr = any(part.startswith("lokr_w1") for part in self.parts)
         return "LoKr" if lokr else next((signs[p] for p in signs if p in self.parts), "")
 
