@@ -154,9 +154,9 @@ def test_a_saved_model_draws_the_same(server: HostServer, client: HostClient, sa
     graph = with_model(plain(), "PixArtLora", file="An-Adapter", strength=1.0)
     wanted = pixels(client, graph)
     graph["92"] = {**SAVES[save](), "_meta": {"title": save}}
-    graph["92"]["inputs"]["filename_prefix"] = save
+    graph["92"]["inputs"]["filename_prefix"] = f"with-lora-{save}"
     client.run(graph)
-    (written,) = (server.base / "output").rglob(f"{save}*.safetensors")
+    (written,) = (server.base / "output").rglob(f"with-lora-{save}*.safetensors")
     name = f"saved-{save}.safetensors"
     (server.base / "models" / "diffusion_models" / name).symlink_to(written)
     again = plain()
