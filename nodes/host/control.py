@@ -126,15 +126,16 @@ def load_control(path: Path) -> PixArtControlNet:
     cast = management.unet_manual_cast(dtype, device)
     operations = comfy.ops.pick_operations(dtype, cast)
     branch = HostControl(opened.network, operations, dtype).eval()
-    _fill(branch, opened)
-    return PixArtControlNet(branch, device, cast)
+    control = PixArtControlNet(branch, device, cast)
+    _fill(branch, opened, assign=control.control_model_wrapped.is_dynamic())
+    return control
 
 
-def _fill(branch: HostControl, opened: OpenedControl) -> None:
-    targets = branch.state_dict()
+def _fill(branch: HostControl, opened: OpenedControl, assign: bool) -> None:
+    """Give the branch its weights; as they lie in the file where the host keeps them mapped."""
     for key, tensor in opened.tensors.items():
         check_finite(key, tensor)
-        targets[key].copy_(tensor)
+    branch.load_state_dict(opened.tensors, assign=assign)
     opened.files.check_unchanged()
 
 

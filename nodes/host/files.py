@@ -18,6 +18,7 @@ from ...pixart_core.checkpoint.source import (
 )
 from ...pixart_core.errors import CheckpointError
 from ...pixart_core.lora.reading import LORA
+from ...pixart_core.lora.settings import ADAPTER_CONFIG
 from ...pixart_core.text.t5_file import tokenizer_of
 
 _WEIGHTS = {".safetensors", ".sft", ".bin", ".pt", ".pth", ".ckpt"}
@@ -47,8 +48,10 @@ class Shelf:
             source = find_source(self.find(name), self.kind)
         except CheckpointError:
             return ""
+        beside = [source.files[0].parent / ADAPTER_CONFIG] if self.kind is LORA else []
         tokenizer = tokenizer_of(source) if self.kind is TEXT_ENCODER else None
-        return " ".join(map(stamp_of, [*source.files, *([tokenizer] if tokenizer else [])]))
+        beside += [tokenizer] if tokenizer else []
+        return " ".join(map(stamp_of, [*source.files, *beside]))
 
     def _model_folders(self) -> dict[str, Path]:
         """Return the folders that hold a model, by the name users see.

@@ -113,7 +113,8 @@ def _check_shape(adapter: Adapter) -> None:
         wrong = {
             tuple(part.shape)
             for name, part in adapter.parts.items()
-            if part.numel() != (rows if name == "bias" else rows * columns)
+            if name in ("diff", "bias")
+            and part.numel() != (rows if name == "bias" else rows * columns)
         }
         fits, found = not wrong, f"a part of shape {next(iter(wrong), ())}"
     if adapter.kind == "OFT" and "oft_blocks" in adapter.parts:
@@ -135,6 +136,10 @@ def _row_magnitude(adapter: Adapter, magnitude: Tensor, scale: float, base: Base
     By rows the host divides by the length of the old weight instead of the new one.
     """
     rows = adapter.target.shape[0]
+    if magnitude.ndim > 1 and magnitude.shape[0] == 1 and magnitude.shape[-1] > 1:
+        # By columns, (1, columns), which the host computes as LyCORIS does; also where the weight
+        # is square. PEFT's of a convolution is (1, rows, 1, 1), by rows.
+        return magnitude
     if magnitude.numel() != rows:
         return magnitude
     column = magnitude.float().reshape(rows, *[1] * (len(adapter.target.shape) - 1))
@@ -172,5 +177,20 @@ def _turns(vectors: Tensor, size: int, settings: LoraSettings) -> Tensor:
     one = torch.eye(size).expand_as(skew)
     if settings.neumann_terms is None:
         return torch.linalg.solve(one + skew, one - skew, left=False)
-    terms = [torch.linalg.matrix_power(skew, n) for n in range(settings.neumann_terms)]
-    return one + 2 * sum(terms[1:-1]) + terms[-1]
+    return _cayley_series(skew, settings.neumann_terms)
+
+
+def _cayley_series(skew: Tensor, terms: int) -> Tensor:
+    """Return the series of Cayley's formula as PEFT adds it up, odd as it is for few terms."""
+    total = torch.eye(skew.shape[-1]).expand_as(skew)
+    if terms == 1:
+        return total
+    total = total + 2 * skew
+    if terms == 2:
+        return total
+    power = skew @ skew
+    total = total + 2 * power
+    for _ in range(3, terms - 1):
+        power = power @ skew
+        total = total + 2 * power
+    return total + power @ skew

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..checkpoint.completeness import check_finite
 from ..checkpoint.foreign import some
 from ..checkpoint.reading import open_files
 from ..checkpoint.source import FolderKind
@@ -90,6 +91,9 @@ def read_lora(path: Path, targets: dict[str, Target]) -> LoraFile:
     unmatched += [module for _, module in modules if module not in used]
     if not good:
         raise _nothing(opened.source.name, list(opened.tensors))
+    for adapter in good:
+        for part, tensor in adapter.parts.items():
+            check_finite(f"{adapter.module}.{part}", tensor)
     styles = tuple(dict.fromkeys(style for style, module in modules if module in used))
     settings = read_settings(opened.source.files[0])
     return LoraFile(

@@ -16,7 +16,7 @@ from ..checkpoint.source import SAFETENSORS
 PEFT_ALPHA = 8.0
 """PEFT's default, which PixArt's training scripts left as it was."""
 
-_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 _METADATA = "lora_adapter_metadata"
 """Where diffusers keeps the same, inside the file."""
 _LARGEST = 1_000_000
@@ -47,9 +47,9 @@ class LoraSettings:
 
 def read_settings(file: Path) -> LoraSettings:
     """Read ``adapter_config.json`` beside a file, or what diffusers wrote into the file."""
-    config = _read(file.parent / _CONFIG)
+    config = _read(file.parent / ADAPTER_CONFIG)
     if config:
-        return _settings(config, _CONFIG)
+        return _settings(config, ADAPTER_CONFIG)
     inside = _inside(file)
     return _settings(inside, "the file's metadata") if inside else LoraSettings()
 

@@ -107,7 +107,9 @@ class PixArtTransformer(nn.Module):
         tokens = state.tokens
         for index in range(len(self.blocks)):
             skip = skips[index - 1] if 0 < index <= len(skips) else None
-            tokens = self.run_block(index, tokens if skip is None else tokens + skip, state)
+            tokens = self.run_block(
+                index, tokens if skip is None else tokens + skip.to(tokens), state
+            )
         return self._unpatchify(self.final_layer(tokens, state.time), *state.grid)
 
     def run_block(self, index: int, tokens: Tensor, state: State) -> Tensor:
