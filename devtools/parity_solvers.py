@@ -54,7 +54,7 @@ def subjects(folder: Path) -> dict[str, Subject]:
 def _subject(name: str, folder: Path) -> Subject:
     from pixart_pack.nodes.host.loading import load_model
 
-    transformer = _demo_transformer() if name == "demo" else _tiny_transformer(name)
+    transformer = demo_transformer() if name == "demo" else _tiny_transformer(name)
     path = folder / f"{name}.safetensors"
     weights = to_original(transformer.state_dict())
     save_file({key: value.contiguous() for key, value in weights.items()}, path)
@@ -85,7 +85,8 @@ def _tiny_transformer(name: str) -> PixArtTransformer2DModel:
     return diffusers_transformer(family, TINY)
 
 
-def _demo_transformer() -> PixArtTransformer2DModel:
+def demo_transformer() -> PixArtTransformer2DModel:
+    """Return diffusers' transformer with the demo's weights, fp32."""
     transformer = PixArtTransformer2DModel(
         num_attention_heads=3,
         num_layers=6,

@@ -161,7 +161,8 @@ class PixArtSchedule(io.ComfyNode):
         cls, model: Any, solver: str, steps: int, denoise: float, start_step: int, end_step: int
     ) -> io.NodeOutput:
         """Make the schedule."""
-        return io.NodeOutput(sampler.schedule(model, solver, steps, denoise, start_step, end_step))
+        sigmas, notices = sampler.schedule(model, solver, steps, denoise, start_step, end_step)
+        return io.NodeOutput(sigmas, ui={"text": list(notices)})
 
 
 def _solver() -> io.Input:
@@ -183,8 +184,8 @@ def _steps() -> io.Input:
         min=1,
         max=MOST_STEPS,
         display_name="Steps",
-        tooltip="More steps take longer and refine the picture. DPM-Solver++ needs 20, SA-Solver "
-        "25, Euler 30, DDIM 50, IDDPM 100, LCM 4, DMD 1.",
+        tooltip="More steps take longer and refine the picture. How many do each solver justice: "
+        + ", ".join(f"{name} {entry.steps}" for name, entry in SOLVERS.items()),
     )
 
 

@@ -42,8 +42,11 @@ HOSTS = {
 }
 """Samplers and schedulers of the host's own KSampler."""
 
-_RANDOM = {"SA-Solver", "IDDPM", "LCM", "sa_solver · sgm_uniform", "lcm · sgm_uniform"}
-"""Those that draw noise, so that they have no one solution to be near to."""
+_APART = {
+    *(name for name, entry in SOLVERS.items() if entry.draws_noise or entry.timesteps),
+    *("sa_solver · sgm_uniform", "lcm · sgm_uniform"),
+}
+"""Those that draw noise, or take other steps: they have no solution in common to be near to."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def _measure(
             for picture, trial in zip(pictures, studio.trials, strict=True)
         ]
         share = share_of(hits)
-        distance = None if name in _RANDOM | {"DMD"} else relative_error(latents, exact)
+        distance = None if name in _APART else relative_error(latents, exact)
         points.append(Point(name, steps, share.estimate, share.low, share.high, distance))
         sheet.append((pictures[0], hits[0]))
     return points, sheet

@@ -9,7 +9,7 @@ import torch
 
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.resolution import EXACT, NEAREST, Size, Wish, choose_size
-from .model import variant_of
+from .model import require_pixart
 
 SIDE_STEP = 16
 """Pixels to a token: 8 to a latent pixel, 2 latent pixels to a patch."""
@@ -41,15 +41,9 @@ def size_of(wish: Wish, table: str, model: Any, image: Any) -> Size:
 
 
 def _trained_side(model: Any) -> int:
-    variant = variant_of(model)
-    if variant is None:
-        raise SamplingError(
-            "The trained sizes cannot be taken from this model",
-            found=f"a {type(model.model).__name__}",
-            expected="a model from Load PixArt Model",
-            advice="Load the model with Load PixArt Model, or set Table and leave this empty.",
-        )
-    return variant.sample_size
+    failed = "The trained sizes cannot be taken from this model"
+    found = require_pixart(model.model, failed, "or set Table and leave this empty.")
+    return found.variant.sample_size
 
 
 def empty_latent(width: int, height: int, batch_size: int) -> dict[str, Any]:

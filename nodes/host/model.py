@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...pixart_core.checkpoint.detect import CheckpointInfo
 from ...pixart_core.checkpoint.hints import NOTE
-from ...pixart_core.errors import ConditioningError, SamplingError
+from ...pixart_core.errors import ConditioningError, PixArtError, SamplingError
 from ...pixart_core.network import NetworkConfig
 from ...pixart_core.variants import LATENT_PIXEL, Variant
 from .caption import CaptionCondition, check_rows, fit_caption
@@ -59,15 +59,29 @@ def variant_of(model: Any) -> Variant | None:
 
 def require_variant(model: Any) -> Variant:
     """Return the variant of a MODEL; raise ConditioningError for a model of another kind."""
-    variant = variant_of(model)
-    if variant is None:
-        raise ConditioningError(
-            "The prompt cannot take its settings from this model",
-            found=f"a {type(model.model).__name__}",
-            expected="a model from Load PixArt Model",
-            advice="Load the model with Load PixArt Model, or leave this input empty.",
-        )
-    return variant
+    return require_pixart(
+        model.model,
+        "The prompt cannot take its settings from this model",
+        "or leave this input empty.",
+        ConditioningError,
+    ).variant
+
+
+def require_pixart(
+    model: Any, failed: str, otherwise: str, error: type[PixArtError] = SamplingError
+) -> PixArtModel:
+    """Return the model inside a MODEL; raise ``error`` where it is of another kind.
+
+    ``failed`` says what cannot be done with it, ``otherwise`` what to do but load a PixArt.
+    """
+    if isinstance(model, PixArtModel):
+        return model
+    raise error(
+        failed,
+        found="none" if model is None else f"a {type(model).__name__}",
+        expected="a model from Load PixArt Model",
+        advice=f"Load the model with Load PixArt Model, {otherwise}",
+    )
 
 
 def check_family(family: str, variant: Variant) -> None:

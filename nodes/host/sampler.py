@@ -16,7 +16,7 @@ from torch import Tensor
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.sampling.choice import choose
 from ...pixart_core.sampling.course import own_sigmas
-from .solver import DiffusersSampler, check_model
+from .solver import DiffusersSampler, require_model
 
 _LARGEST_SEED = 2**64 - 1
 
@@ -44,7 +44,7 @@ def sample(
     that are no numbers, and for a result that is not finite. A guidance below 1 counts as 1, as
     in diffusers: the prompt alone.
     """
-    check_model(getattr(model, "model", None))
+    require_model(getattr(model, "model", None))
     _check_numbers(settings)
     image = comfy.sample.fix_empty_latent_channels(
         model, latent["samples"], latent.get("downscale_ratio_spacial")
@@ -78,9 +78,14 @@ def sample(
     return {**out, "samples": samples}, choice.notices
 
 
-def schedule(model: Any, solver: str, steps: int, denoise: float, start: int, end: int) -> Tensor:
-    """Return SIGMAS of a solver for a MODEL; none at a denoise of 0, as the host's own nodes."""
-    check_model(getattr(model, "model", None))
+def schedule(
+    model: Any, solver: str, steps: int, denoise: float, start: int, end: int
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return SIGMAS of a solver for a MODEL, and what the user should know.
+
+    None at a denoise of 0, as the host's own nodes.
+    """
+    require_model(getattr(model, "model", None))
     if not 0 <= denoise <= 1:
         raise SamplingError(
             "PixArt Schedule cannot use this denoise",
@@ -89,10 +94,11 @@ def schedule(model: Any, solver: str, steps: int, denoise: float, start: int, en
             advice="Set it to 1 to draw anew.",
         )
     if denoise == 0:
-        return torch.zeros(0)
+        return torch.zeros(0), ()
     choice = choose(solver, steps, 1.0, model.model.variant)
     sigmas = own_sigmas(choice.solver, choice.steps, denoise)
-    return own_sigmas(choice.solver, choice.steps, denoise, start, min(end, len(sigmas) - 1))
+    end = min(end, len(sigmas) - 1)
+    return own_sigmas(choice.solver, choice.steps, denoise, start, end), choice.notices
 
 
 def _noise(

@@ -16,7 +16,7 @@ from ...pixart_core.sampling.noise import row_generators
 from ...pixart_core.sampling.schedule import training_sigmas
 from ...pixart_core.sampling.solve import Predicted, solve
 from ...pixart_core.sampling.solvers import SOLVERS
-from .model import PixArtModel
+from .model import PixArtModel, require_pixart
 from .step import STEP, Step, one_prompt_only
 
 log = logging.getLogger("pixart")
@@ -50,8 +50,7 @@ class DiffusersSampler(comfy.samplers.KSAMPLER):  # type: ignore[misc]
         Raises SamplingError for a model that is no PixArt, has another noise schedule or cannot
         do what the solver needs, for an empty batch, and for a result that is not finite.
         """
-        model = model_wrap.inner_model
-        check_model(model)
+        model = require_model(model_wrap.inner_model)
         _check_schedule(model)
         _check_batch(noise)
         solver = solver_of(self.name, model.variant)
@@ -113,15 +112,10 @@ def _marks(guider: Any) -> frozenset[Any]:
     return frozenset(prompt["uuid"] for prompt in guider.conds.get("positive") or ())
 
 
-def check_model(model: Any) -> None:
-    """Raise SamplingError for a model that is no PixArt."""
-    if not isinstance(model, PixArtModel):
-        raise SamplingError(
-            "PixArt's solvers cannot run this model",
-            found="none" if model is None else f"a {type(model).__name__}",
-            expected="a model from Load PixArt Model",
-            advice="Load the model with Load PixArt Model, or use KSampler for other models.",
-        )
+def require_model(model: Any) -> PixArtModel:
+    """Return the model that our solvers are to run; raise SamplingError if it is no PixArt."""
+    failed = "PixArt's solvers cannot run this model"
+    return require_pixart(model, failed, "or use KSampler for other models.")
 
 
 def _check_schedule(model: PixArtModel) -> None:

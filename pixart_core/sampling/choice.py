@@ -38,7 +38,9 @@ def choose(
     notices = list(misfits(solver, guidance, variant, patched=patched))
     most = SOLVERS[solver].most_steps
     if steps > most:
-        notices.append(f"{solver} makes the picture in at most {most} steps; it took {most}.")
+        notices.append(
+            f"{solver} takes at most {most} step{'s' * (most > 1)}; the others were left out."
+        )
     return Choice(solver, min(steps, most), max(guidance, 1.0), tuple(notices))
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
+from diffusers import DPMSolverMultistepScheduler, PixArtAlphaPipeline
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
 from devtools.client import HostClient
 from devtools.environment import host_folder
+from devtools.parity_solvers import demo_transformer
 from devtools.reference import relative_error
 from devtools.server import HostServer
 from pixart_core.checkpoint.layouts import to_diffusers
@@ -63,21 +64,12 @@ def reference_embedding(text: str) -> tuple[Tensor, Tensor]:
 
 def reference_pipeline() -> PixArtAlphaPipeline:
     """Return diffusers' pipeline around the demo's denoiser."""
-    transformer = PixArtTransformer2DModel(
-        num_attention_heads=3,
-        num_layers=6,
-        sample_size=32,
-        caption_channels=128,
-        cross_attention_dim=216,
-    )
-    weights = {key: value.float() for key, value in load_file(DEMO["diffusion_models"]).items()}
-    transformer.load_state_dict(to_diffusers(weights))
     scheduler = DPMSolverMultistepScheduler(beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
     return PixArtAlphaPipeline(
         tokenizer=None,
         text_encoder=None,
         vae=None,
-        transformer=transformer.eval(),
+        transformer=demo_transformer(),
         scheduler=scheduler,
     )
 
