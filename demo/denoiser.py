@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm import tqdm
 from transformers import T5EncoderModel
 
@@ -22,6 +24,11 @@ from .captions import Captioner, new_encoder
 from .recipe import NETWORK, Recipe, Stage
 from .scenes import Scene
 
+_CHANGE = 0.1
+"""Least difference between neighbours in the latents of a picture that is an outline."""
+_ANYWHERE = 0.05
+"""What a token counts for where no outline ever is."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -29,6 +36,11 @@ class Pictures:
 
     scenes: list[Scene]
     latents: Tensor
+
+    @cached_property
+    def outlines(self) -> Tensor:
+        """How often each token lies at an outline, (T,)."""
+        return outline_map(self.latents.float())
 
 
 class Pair(nn.Module):
@@ -41,8 +53,26 @@ class Pair(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Predict the noise in latents (N, 4, H, W) at timesteps (N,)."""
-        context = self.text(input_ids=ids, attention_mask=mask).last_hidden_state
-        return self.transformer(x, t, context, mask)[:, : NETWORK.in_channels].float()
+        return self.transformer(x, t, self._context(ids, mask), mask)[:, : NETWORK.in_channels]
+
+    def at_tokens(self, x: Tensor, t: Tensor, ids: Tensor, mask: Tensor, chosen: Tensor) -> Tensor:
+        """Predict the noise from and at the ``chosen`` tokens (N, K) alone: (N, K, p * p, C).
+
+        They know where they are, so that the others may be left out while learning.
+        """
+        whole = self.transformer.prepare(x, t, self._context(ids, mask), mask)
+        assert whole.mask is not None
+        count = chosen.shape[1]
+        tokens = whole.tokens.gather(1, chosen[..., None].expand(-1, -1, NETWORK.hidden_size))
+        some = replace(whole, tokens=tokens, mask=whole.mask[:, :, :count])
+        for index in range(NETWORK.depth):
+            tokens = self.transformer.run_block(index, tokens, some)
+        patches = self.transformer.final_layer(tokens, some.time)
+        return patches.unflatten(-1, (-1, NETWORK.out_channels))[..., : NETWORK.in_channels]
+
+    def _context(self, ids: Tensor, mask: Tensor) -> Tensor:
+        context: Tensor = self.text(input_ids=ids, attention_mask=mask).last_hidden_state
+        return context
 
 
 def new_pair(seed: int) -> Pair:
@@ -84,11 +114,6 @@ class Trainer:
         self.rng = random.Random(recipe.seed)
         self.pair = new_pair(recipe.seed).to(device)
         self.average = copy.deepcopy(self.pair).eval().requires_grad_(False)
-        half = torch.autocast(device.type, torch.bfloat16)
-        for block in self.pair.transformer.blocks:
-            # The blocks alone: at t = 900 the picture is a sixtieth of the input, and what
-            # carries it from first to last layer must not be rounded to bf16.
-            block.forward = half(block.forward)
         self.optimizer = torch.optim.AdamW(
             self.pair.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
@@ -119,9 +144,9 @@ class Trainer:
             if self.rng.random() < stage.bucket_share:
                 counts = [len(pictures.scenes) for pictures in buckets]
                 (pictures,) = self.rng.choices(buckets, counts)
-                loss = self._train_on(stage, pictures, self.recipe.bucket_batch)
+                loss = self._train_on(stage, pictures, stage.bucket_batch, stage.bucket_tokens)
             else:
-                loss = self._train_on(stage, small, self.recipe.small_batch)
+                loss = self._train_on(stage, small, self.recipe.small_batch, stage.small_tokens)
             self.step += 1
             bar.set_postfix(loss=f"{loss:.3f}")
             if self._is_due(self.recipe.steps_between_saves):
@@ -139,8 +164,8 @@ class Trainer:
             stage for stage, end in zip(self.recipe.stages, ends, strict=True) if self.step < end
         )
 
-    def _train_on(self, stage: Stage, pictures: Pictures, batch: int) -> float:
-        loss = self._loss(stage, pictures, batch)
+    def _train_on(self, stage: Stage, pictures: Pictures, batch: int, tokens: int) -> float:
+        loss = self._loss(stage, pictures, batch, tokens)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.pair.parameters(), 1.0)
@@ -154,25 +179,25 @@ class Trainer:
             )
         return loss.item()
 
-    def _loss(self, stage: Stage, pictures: Pictures, batch: int) -> Tensor:
+    def _loss(self, stage: Stage, pictures: Pictures, batch: int, tokens: int) -> Tensor:
         empty = round(batch * self.recipe.empty_captions)
         own = batch - empty
         chosen = self.rng.sample(range(len(pictures.scenes)), own)
         ids, mask = self.captioner([pictures.scenes[i] for i in chosen], empty)
         latents = pictures.latents[chosen].float()
         noise = torch.randn_like(latents)
-        t = self._timesteps(stage, own)
+        t, places = self._timesteps(stage, own), choose_tokens(pictures.outlines, own, tokens)
         # The last rows repeat the first ones without their captions.
-        latents, noise, t = (
-            torch.cat([part, part[:empty]]).to(self.device) for part in (latents, noise, t)
+        latents, noise, t, places = (
+            torch.cat([part, part[:empty]]).to(self.device) for part in (latents, noise, t, places)
         )
         alpha = self.alphas.to(self.device)[t][:, None, None, None]
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        predicted = self.pair(noisy, t, ids.to(self.device), mask.to(self.device))
+        predicted = self.pair.at_tokens(noisy, t, ids.to(self.device), mask.to(self.device), places)
         # Divided by alpha this is the loss of the velocity; without it the steps in which text
         # decides the picture hardly count.
         weight = (1 / alpha).clamp(max=stage.weight_limit)
-        loss = (weight * (predicted - noise).square()).mean()
+        loss = (weight * (predicted - at_tokens(noise, places)).square()).mean()
         shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
         apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
         return loss + self.recipe.agreement * apart * empty / batch
@@ -207,6 +232,33 @@ class Trainer:
         # Not the draws of the first run again: those up to this step were already learned from.
         self.rng.seed(self.recipe.seed + self.step)
         torch.manual_seed(self.recipe.seed + self.step)
+
+
+def outline_map(latents: Tensor) -> Tensor:
+    """Return how often each token (T,) of these pictures lies at an outline, 0..1."""
+    highest = functional.max_pool2d(latents, 3, stride=1, padding=1)
+    lowest = -functional.max_pool2d(-latents, 3, stride=1, padding=1)
+    change = (highest - lowest).amax(1, keepdim=True)
+    near = functional.max_pool2d(change, NETWORK.patch_size) > _CHANGE
+    return near.flatten(1).float().mean(0)
+
+
+def choose_tokens(likelihood: Tensor, rows: int, count: int) -> Tensor:
+    """Draw ``count`` different tokens (rows, K) for each row, oftener where it is likelier.
+
+    They must not depend on the row's own picture: the network would read the outline from which
+    tokens there are.
+    """
+    noise = -torch.log(-torch.log(torch.rand(rows, len(likelihood)).clamp(1e-9, 1 - 1e-7)))
+    order = torch.log(likelihood + _ANYWHERE) + noise  # Gumbel's way to draw without replacement
+    return order.topk(min(count, len(likelihood))).indices
+
+
+def at_tokens(latents: Tensor, places: Tensor) -> Tensor:
+    """Take the patches of (N, C, H, W) at tokens (N, K): (N, K, p * p, C)."""
+    patches = functional.pixel_unshuffle(latents, NETWORK.patch_size).flatten(2)  # N C*p*p T
+    chosen = patches.gather(2, places[:, None].expand(-1, patches.shape[1], -1))
+    return chosen.unflatten(1, (latents.shape[1], -1)).permute(0, 3, 2, 1)
 
 
 @torch.no_grad()

@@ -31,6 +31,8 @@ _PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)
 
 
 RGB = tuple[float, float, float]
+Outline = list[tuple[float, float]]
+"""Corners; x to the right, y down."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def judge(image: Image.Image) -> Verdict:
     area = mask.sum() / _shorter_side(pixels) ** 2
     if not _LEAST_AREA <= area <= _MOST_AREA:
         return Verdict("", "", _name(ground), object_rgb=_rgb(ground), ground_rgb=_rgb(ground))
-    rows, columns = np.nonzero(mask)
-    box = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    (columns,) = np.nonzero(mask.any(0))
+    box = _box_of(mask)
     shape, deviation = _fit_shape(box)
     colour = np.median(pixels[mask], axis=0)
     return Verdict(
@@ -107,11 +109,23 @@ def judge(image: Image.Image) -> Verdict:
         _name(colour),
         _name(ground),
         deviation,
-        radius=max(box.shape) / _shorter_side(pixels) / max(_extent(shape)),
+        radius=max(box.shape) / _shorter_side(pixels) / max(_extent(unit_outline(shape))),
         x=float(columns.min() + columns.max() + 1) / 2 / pixels.shape[1],
         object_rgb=_rgb(colour),
         ground_rgb=_rgb(ground),
     )
+
+
+def outline_deviation(image: Image.Image, outline: Outline) -> float:
+    """Return how far the largest object's outline is from another's, fitted into its box.
+
+    The mean distance in shares of the box's side; 1 where there is no object.
+    """
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    mask = _largest_object(pixels, np.median(_border(pixels), axis=0))
+    if not _LEAST_AREA <= mask.sum() / _shorter_side(pixels) ** 2 <= _MOST_AREA:
+        return 1.0
+    return _deviation(_scaled(_box_of(mask)), _outline_mask(outline))
 
 
 def _rgb(colour: NDArray[np.float32]) -> RGB:
@@ -150,10 +164,18 @@ def _largest_object(pixels: NDArray[np.float32], ground: NDArray[np.float32]) ->
     return np.asarray(labels == sizes.argmax())
 
 
+def _box_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    rows, columns = np.nonzero(mask)
+    return mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+
+def _scaled(box: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    side = (_MASK_SIDE, _MASK_SIDE)
+    return np.asarray(Image.fromarray(box).resize(side, Image.Resampling.BILINEAR))
+
+
 def _fit_shape(box: NDArray[np.bool_]) -> tuple[str, float]:
-    seen = np.asarray(
-        Image.fromarray(box).resize((_MASK_SIDE, _MASK_SIDE), Image.Resampling.BILINEAR)
-    )
+    seen = _scaled(box)
     deviations = {name: _deviation(seen, template) for name, template in _TEMPLATE_MASKS.items()}
     best = min(deviations, key=lambda name: deviations[name])
     upright = 0.6 <= box.shape[0] / box.shape[1] <= 1.6
@@ -173,21 +195,18 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(padded & ~ndimage.binary_erosion(padded))
 
 
-def _extent(shape: str) -> tuple[float, float]:
-    xs, ys = zip(*unit_outline(shape), strict=True)
+def _extent(outline: Outline) -> tuple[float, float]:
+    xs, ys = zip(*outline, strict=True)
     return max(xs) - min(xs), max(ys) - min(ys)
 
 
-def _template_mask(shape: str) -> NDArray[np.bool_]:
-    xs, ys = zip(*unit_outline(shape), strict=True)
-    scale_x, scale_y = (_MASK_SIDE / extent for extent in _extent(shape))
-    corners = [
-        ((x - min(xs)) * scale_x - 0.5, (y - min(ys)) * scale_y - 0.5)
-        for x, y in unit_outline(shape)
-    ]
+def _outline_mask(outline: Outline) -> NDArray[np.bool_]:
+    xs, ys = zip(*outline, strict=True)
+    scale_x, scale_y = (_MASK_SIDE / extent for extent in _extent(outline))
+    corners = [((x - min(xs)) * scale_x - 0.5, (y - min(ys)) * scale_y - 0.5) for x, y in outline]
     canvas = Image.new("1", (_MASK_SIDE, _MASK_SIDE))
     ImageDraw.Draw(canvas).polygon(corners, fill=1)
     return np.asarray(canvas, dtype=bool)
 
 
-_TEMPLATE_MASKS = {shape: _template_mask(shape) for shape in SHAPES}
+_TEMPLATE_MASKS = {shape: _outline_mask(unit_outline(shape)) for shape in SHAPES}

@@ -54,7 +54,7 @@ SMALL = PictureSet(128, 128, 5000)
 """Where most is learned, because a step costs least."""
 
 BUCKETS = tuple(
-    PictureSet(width, height, 160 if width == height else 60) for width, height in BUCKETS_256
+    PictureSet(width, height, 400 if width == height else 160) for width, height in BUCKETS_256
 )
 
 
@@ -73,6 +73,11 @@ class Stage:
     """Share of the timesteps drawn about ``middle``, the others evenly."""
     middle: float = 0.5
     """Where those lie most densely, as a share of all; none lies beyond the double of it."""
+    small_tokens: int = 48
+    """Most tokens that a step is taken on at 128 px, of 64; oftener such as lie at outlines."""
+    bucket_tokens: int = 112
+    """The same at a size of the 256 table, of about 256."""
+    bucket_batch: int = 8
 
 
 @dataclass(frozen=True)
@@ -80,35 +85,47 @@ class Recipe:
     """How long and how fast to train."""
 
     seed: int = 0
-    vae_steps: int = 1800
-    vae_batch: int = 16
+    vae_steps: int = 1200
+    vae_batch: int = 12
+    vae_encoded: int = 4
+    """How many crops of a batch the encoder learns from too; it has the easier part."""
     vae_crop: int = 64
     vae_rate: float = 7e-4
     latent_noise: float = 0.2
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
-        Stage(2400, bucket_share=0.0, weight_limit=500, timestep_power=0.75),
+        Stage(2000, bucket_share=0.1, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
-        Stage(3000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
+        Stage(4250, bucket_share=0.5, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten. Pictures begun from the
         # true latents, noised, fail below t = 500 alone: so most of the steps go there.
         Stage(
-            9000,
+            9500,
             bucket_share=0.75,
             weight_limit=100,
             timestep_power=1.0,
             middle_share=0.6,
             middle=0.35,
         ),
+        # Whole pictures, as they are drawn.
+        Stage(
+            2200,
+            bucket_share=0.75,
+            weight_limit=100,
+            timestep_power=1.0,
+            middle_share=0.6,
+            middle=0.35,
+            small_tokens=64,
+            bucket_tokens=1024,
+        ),
     )
-    steps_between_sheets: int = 1000
-    steps_between_saves: int = 250
-    rate: float = 9e-4
+    steps_between_sheets: int = 3000
+    steps_between_saves: int = 500
+    rate: float = 8e-4
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a straight line."""
-    small_batch: int = 32
-    bucket_batch: int = 12
+    small_batch: int = 16
     ema: float = 0.999
     empty_captions: float = 0.125
     """Share of each batch that repeats a picture, noise and all, without its caption."""
@@ -117,7 +134,7 @@ class Recipe:
     multiplies what separates them, and there that is nothing but error."""
     agreement_below: int = 400
     """The timestep from which on the picture shows."""
-    partial_captions: float = 0.15
+    partial_captions: float = 0.12
     """Share of captions that leave something open, a colour say."""
-    strange_words: float = 0.15
+    strange_words: float = 0.1
     """Share of captions with words the model has no use for, so that such words do no harm."""

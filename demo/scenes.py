@@ -23,7 +23,7 @@ COLOURS = {
     "black": (18, 18, 18),
 }
 
-SIZES = {"small": (0.21, 0.216), "": (0.262, 0.268), "large": (0.34, 0.346)}
+SIZES = {"small": (0.212, 0.214), "": (0.264, 0.266), "large": (0.342, 0.344)}
 """Range of the radius for each word; no word stands for the middle.
 
 All ranges are narrow: a model this small, trained for so short, draws clean outlines only where it
@@ -31,10 +31,10 @@ need not work out from the noise where they are to the pixel.
 """
 
 PLACES = {
-    "left": (0.275, 0.285),
-    "": (0.495, 0.505),
-    "centre": (0.495, 0.505),
-    "right": (0.715, 0.725),
+    "left": (0.278, 0.282),
+    "": (0.498, 0.502),
+    "centre": (0.498, 0.502),
+    "right": (0.718, 0.722),
 }
 """Range of the middle of the shape for each word; no word stands for the centre."""
 

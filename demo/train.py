@@ -26,7 +26,7 @@ from .denoiser import Pair, Pictures, Trainer, sample
 from .judge import judge
 from .recipe import BUCKETS, NETWORK, SMALL, TRAINED_SIDE, Recipe
 from .scenes import SEEN, UNSEEN, Scene, random_scene
-from .vae import encode_scenes, host_layout, restored_pictures, train_vae
+from .vae import host_layout, latents_of, restored_pictures, train_vae
 
 DENOISER, TEXT_ENCODER, VAE = (
     "pixart-demo.safetensors",
@@ -57,8 +57,7 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
     """Run all stages and write the three files to ``out``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vae = _vae(recipe, work / "vae.safetensors", device)
-    small, *buckets = _pictures(recipe, vae.to(device), work / "latents.safetensors")
-    vae = vae.cpu()
+    small, *buckets = _pictures(recipe, work / "latents.safetensors")
     _restored_sheet(vae, small).save(work / "vae.png")
     captioner = Captioner(load_tokenizer(tokenizer_folder), recipe)
 
@@ -79,14 +78,14 @@ def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:
     return vae.eval()
 
 
-def _pictures(recipe: Recipe, vae: AutoencoderTiny, path: Path) -> list[Pictures]:
-    """Return the small pictures, then those of each bucket, encoded once and kept."""
+def _pictures(recipe: Recipe, path: Path) -> list[Pictures]:
+    """Return the small pictures, then those of each bucket, drawn once and kept."""
     rng = random.Random(recipe.seed)
     sets = (SMALL, *BUCKETS)
     scenes = [[random_scene(rng) for _ in range(part.count)] for part in sets]
     if not path.exists():
         latents = {
-            f"{part.width}x{part.height}": encode_scenes(vae, own, part.width, part.height)
+            f"{part.width}x{part.height}": latents_of(own, part.width, part.height)
             for part, own in zip(tqdm(sets, desc="latents"), scenes, strict=True)
         }
         save_file(latents, path)

@@ -9,18 +9,27 @@ import pytest
 import torch
 
 from demo.captions import Captioner, load_tokenizer
-from demo.denoiser import Pair, Pictures, Trainer
+from demo.denoiser import (
+    Pair,
+    Pictures,
+    Trainer,
+    at_tokens,
+    choose_tokens,
+    new_pair,
+    outline_map,
+)
 from demo.recipe import Recipe, Stage
-from demo.scenes import random_scene
+from demo.scenes import Scene, random_scene
+from demo.vae import latents_of, patch_means
 from devtools.environment import host_folder
+from devtools.reference import relative_error
 
 RECIPE = Recipe(
     stages=(
         Stage(2, bucket_share=0.0, weight_limit=2000, timestep_power=0.7),
-        Stage(2, bucket_share=1.0, weight_limit=60, timestep_power=1.0),
+        Stage(2, bucket_share=1.0, weight_limit=60, timestep_power=1.0, bucket_batch=3),
     ),
     small_batch=4,
-    bucket_batch=3,
     steps_between_sheets=1,
     steps_between_saves=1,
     empty_captions=0.25,
@@ -62,6 +71,42 @@ def test_a_killed_run_goes_on_where_it_was(captioner: Captioner, tmp_path: Path)
     assert run(captioner, state) == [3, 4]
     assert run(captioner, state) == []
     assert [path.name for path in tmp_path.iterdir()] == ["denoiser.pt"]
+
+
+def test_the_network_on_some_tokens_is_the_network_on_a_picture() -> None:
+    pair = new_pair(0)
+    generator = torch.Generator().manual_seed(0)
+    pair.requires_grad_(False)
+    for weight in pair.parameters():
+        weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+    ids = torch.randint(3, 100, (2, 7), generator=generator)
+    x = torch.randn(2, 4, 16, 24, generator=generator)
+    given = (x, torch.tensor([10, 500]), ids, torch.ones_like(ids))
+    every = torch.stack([torch.randperm(96, generator=generator) for _ in range(2)])
+    whole = at_tokens(pair(*given), every)
+    assert relative_error(pair.at_tokens(*given, every), whole) < 1e-5
+    assert relative_error(pair.at_tokens(*given, every[:, :50]), whole[:, :50]) > 1e-3
+
+
+def test_tokens_are_drawn_where_outlines_lie_whatever_the_picture() -> None:
+    scenes = [Scene("square", "red", "blue", radius=radius) for radius in (0.2, 0.3)]
+    likelihood = outline_map(latents_of(scenes, 256, 256).float())
+    corner, outline, inner = 0, 8 * 16 + 3, 8 * 16 + 5
+    assert likelihood[corner] == 0
+    assert likelihood[outline] == likelihood[inner] == 0.5
+    drawn = choose_tokens(likelihood, 200, 60)
+    assert all(len(set(row)) == 60 for row in drawn.tolist())
+    share = (drawn == outline).any(1).float().mean(), (drawn == corner).any(1).float().mean()
+    assert share[0] > 2 * share[1] > 0
+    assert sorted(choose_tokens(likelihood, 1, 999)[0].tolist()) == list(range(256))
+
+
+def test_a_latent_is_the_mean_of_its_patch() -> None:
+    black, white = (patch_means(torch.full((1, 3, 8, 8), value)) for value in (-1.0, 1.0))
+    half = torch.full((1, 3, 8, 8), -1.0)
+    half[..., :4] = 1.0
+    assert torch.allclose(patch_means(half), (black + white) / 2, atol=1e-6)
+    assert (white[0, :3] - black[0, :3]).min() > 1.5
 
 
 def test_the_empty_rows_come_last(captioner: Captioner) -> None:
