@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .adapters import PixArtControlNetLoader, PixArtLora
 from .host.files import register_folders
+from .legacy import LEGACY, register_replacements
 from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution, PixArtResolutionConditioning
 from .sampling import PixArtSampler, PixArtSchedule, PixArtSolver
@@ -31,6 +32,7 @@ NODES: list[type[io.ComfyNode]] = [
     PixArtControlNetLoader,
     PixArtHED,
     PixArtModelInfo,
+    *LEGACY.values(),
 ]
 
 
@@ -38,8 +40,9 @@ class PixArtExtension(ComfyExtension):
     """What the host is given."""
 
     async def on_load(self) -> None:
-        """Make the host look into the folder of older packs, too."""
+        """Make the host look into the folder of older packs, and know their nodes."""
         register_folders()
+        await register_replacements()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return the node classes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,21 @@ class HostControl(PixArtControl):
         hint: Tensor,
         timesteps: Tensor,
         context: Tensor,
-        base: HostTransformer,
+        base: weakref.ref[HostTransformer],
         exact_timesteps: Tensor,
         options: Mapping[str, Any],
         caption_mask: Tensor | None = None,
         picture_size: Tensor | None = None,
     ) -> dict[str, list[Tensor]]:
         """Return what is added before the model's second block, the third, and so on."""
+        model = base()
+        assert model is not None
         x, hint = (
-            comfy.ldm.common_dit.pad_to_patch_size(latent, (base.config.patch_size,) * 2)
+            comfy.ldm.common_dit.pad_to_patch_size(latent, (model.config.patch_size,) * 2)
             for latent in (x, hint)
         )
         skips = super().forward(
-            *(base, x, hint, exact_timesteps, context, caption_mask, picture_size, options)
+            *(model, x, hint, exact_timesteps, context, caption_mask, picture_size, options)
         )
         return {CONTROL_INPUT: skips}
 
@@ -80,7 +83,8 @@ class PixArtControlNet(comfy.controlnet.ControlNet):  # type: ignore[misc]
         _check_fits(model, self.control_model)
         super().pre_run(model, percent_to_timestep_function)
         self.latent_format = model.latent_format
-        self.set_extra_arg("base", model.diffusion_model)
+        # Weakly, because the host does not clean up after an interrupt, and keeps conditionings.
+        self.set_extra_arg("base", weakref.ref(model.diffusion_model))
 
     def get_control(
         self,

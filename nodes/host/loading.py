@@ -106,7 +106,7 @@ def _build(
             weight_dtype=comfy.utils.weight_dtype(opened.checkpoint.tensors),
         )
     cast = management.unet_manual_cast(dtype, load_device, supported)
-    config.set_inference_dtype(dtype, cast, device=load_device)
+    config.set_inference_dtype(dtype, cast)
     model = PixArtModel(config, opened.info.variant).eval()
     patchers = comfy.model_patcher
     kind = patchers.ModelPatcher if disable_dynamic else patchers.CoreModelPatcher

@@ -15,7 +15,7 @@ from ...pixart_core.lora.adapters import Alpha, alpha_of, host_parts
 from ...pixart_core.lora.reading import Adapter, LoraFile, read_lora
 from ...pixart_core.lora.settings import PEFT_ALPHA
 from ...pixart_core.lora.targets import targets_of
-from .solver import check_model
+from .model import require_pixart
 
 _PREFIX = "diffusion_model."
 
@@ -26,7 +26,8 @@ def apply_lora(model: Any, path: Path, strength: float, alpha: float) -> tuple[A
     ``alpha`` above 0 is taken instead of the file's. Raises CheckpointError for a file that cannot
     be read, has nothing for the model, or does not fit it.
     """
-    check_model(getattr(model, "model", None))
+    failed = "The LoRA cannot be put onto this model"
+    require_pixart(model.model, failed, "or use ComfyUI's own LoRA loader for other models.")
     weights = model.model.diffusion_model.state_dict()
     targets = targets_of({key: tuple(weight.shape) for key, weight in weights.items()})
     file = read_lora(path, targets)
@@ -78,7 +79,8 @@ def _report(file: LoraFile, alphas: list[Alpha]) -> str:
     if any(alpha.source.startswith("nothing") for alpha in alphas):
         lines.append(
             f"The file does not say its alpha; {PEFT_ALPHA:g}, which PixArt's own scripts left at "
-            "PEFT's default, was taken. Put adapter_config.json beside it, or set Alpha."
+            "PEFT's default, was taken. Put it into a folder of its own with adapter_config.json, "
+            "or set Alpha."
         )
     if file.unmatched:
         lines.append(f"Not for this model: {some(file.unmatched, 5)}")

@@ -83,7 +83,10 @@ class PixArtT5(comfy.sd1_clip.SD1ClipModel):  # type: ignore[misc]
 
 def devices() -> list[str]:
     """List where T5 can run."""
-    found = comfy.model_management.get_all_torch_devices()
+    management = comfy.model_management
+    # ComfyUI 0.16 knows of one alone.
+    list_all = getattr(management, "get_all_torch_devices", lambda: [management.get_torch_device()])
+    found = list_all()
     return [AUTO, _CPU, *(str(device) for device in found if device.type != _CPU)]
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import requests
 from playwright.sync_api import Page, sync_playwright
 
 from devtools.browser import FLAGS, find_browser
 from devtools.models import demo_models
 from devtools.server import HostServer
 
+_REGISTRY = "api.comfy.org"
+
 
 @pytest.fixture(scope="session")
 def editor_host() -> Iterator[HostServer]:
-    """A host with the demo model."""
+    """A host with the demo model, whose editor greets nobody."""
     with HostServer(demo_models()) as running:
+        setting = f"http://{running.address}/settings/Comfy.TutorialCompleted"
+        requests.post(setting, json=True, timeout=30).raise_for_status()
         yield running
 
 
@@ -30,9 +35,9 @@ def editor(editor_host: HostServer) -> Iterator[Page]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"http://{editor_host.address}")
         page.wait_for_function("window.app?.graph && window.app.ui", timeout=60_000)
-        # A first visit is greeted with the templates.
-        page.get_by_text("Getting Started").first.wait_for(timeout=60_000)
-        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Run").first.wait_for(timeout=60_000)
         yield page
         browser.close()
-    assert not [text for text in complaints if "pixart" in text.lower()]
+    # The editor asks Comfy's registry whose an unknown node is; no test leaves this machine.
+    ours = [text for text in complaints if "pixart" in text.lower() and _REGISTRY not in text]
+    assert not ours

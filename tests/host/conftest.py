@@ -156,8 +156,11 @@ def random_control(width: int = 216, depth: int = 3) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def controlnets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A ControlNet for the demo model, and one for a wider model."""
+    """A ControlNet for the demo model, one with it in one file, and one for a wider model."""
     folder = tmp_path_factory.mktemp("controlnets")
+    model = load_file(DEMO["diffusion_models"])
+    state = {f"base_model.{key}": value for key, value in model.items()}
+    torch.save({"state_dict": {**state, **random_control()}}, folder / "with-model.pth")
     save_file(random_control(), folder / "random-control.safetensors")
     save_file(random_control(288, 1), folder / "wide-control.safetensors")
     return sorted(folder.iterdir())
@@ -178,6 +181,8 @@ def server(
     models["vae_approx"] = preview_decoders
     models["loras"] = loras
     models["controlnet"] = controlnets
+    # As old workflows have it.
+    models["checkpoints"] = [path for path in controlnets if path.name == "with-model.pth"]
     extra = pipeline.parents[1] / "extra_model_paths.yaml"
     t5 = pipeline.parents[1] / "encoders" / "T5-Folder"
     t5.mkdir(parents=True)

@@ -53,6 +53,19 @@ SIGNATURES = {
         ["model", "solver", "steps", "denoise", "start_step", "end_step"],
         ["SIGMAS"],
     ),
+    "PixArtLegacyCheckpointLoader": (["ckpt_name", "model"], ["MODEL"]),
+    "PixArtLegacyCheckpointLoaderSimple": (["ckpt_name"], ["MODEL"]),
+    "PixArtLegacyResolutionSelect": (["model", "ratio"], ["INT", "INT"]),
+    "PixArtLegacyResolutionCond": (["cond", "width", "height"], ["CONDITIONING"]),
+    "PixArtLegacyLoraLoader": (["model", "lora_name", "strength"], ["MODEL"]),
+    "PixArtLegacyControlNetCond": (["cond", "latent"], ["CONDITIONING"]),
+    "PixArtLegacyT5Loader": (
+        ["t5v11_name", "t5v11_ver", "path_type", "device", "dtype"],
+        ["CLIP"],
+    ),
+    "PixArtLegacyT5TextEncode": (["text", "T5"], ["CONDITIONING"]),
+    "PixArtLegacyTextEncode": (["text", "T5"], ["CONDITIONING"]),
+    "PixArtLegacyT5FromSD3": (["sd3_clip", "padding"], ["CLIP"]),
 }  # fmt: skip
 
 
@@ -68,8 +81,9 @@ def test_nodes_are_listed_with_tooltips(client: HostClient) -> None:
         described = {**given["required"], **given.get("optional", {})}
         assert list(described) == inputs
         assert info[node]["output"] == outputs
-        assert info[node]["category"] == "PixArt"
+        assert info[node]["category"] == ("PixArt/old" if "Legacy" in node else "PixArt")
         assert all(options[1]["tooltip"] for options in described.values())
+    assert {name for name in info if name.startswith("PixArt")} == SIGNATURES.keys()
 
 
 def test_the_log_has_no_complaint(server: HostServer, client: HostClient) -> None:
