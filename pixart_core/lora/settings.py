@@ -19,6 +19,8 @@ PEFT_ALPHA = 8.0
 ADAPTER_CONFIG = "adapter_config.json"
 _METADATA = "lora_adapter_metadata"
 """Where diffusers keeps the same, inside the file."""
+_PEFT_STEM = "adapter_model"
+_WEIGHTS = {*SAFETENSORS, ".bin", ".pt", ".pth", ".ckpt"}
 _LARGEST = 1_000_000
 
 
@@ -46,12 +48,23 @@ class LoraSettings:
 
 
 def read_settings(file: Path) -> LoraSettings:
-    """Read ``adapter_config.json`` beside a file, or what diffusers wrote into the file."""
-    config = _read(file.parent / ADAPTER_CONFIG)
-    if config:
-        return _settings(config, ADAPTER_CONFIG)
+    """Read what diffusers wrote into a file, or ``adapter_config.json`` beside it.
+
+    One that lies among several files, of which none is named as PEFT names it, is nobody's.
+    """
     inside = _inside(file)
-    return _settings(inside, "the file's metadata") if inside else LoraSettings()
+    if inside:
+        return _settings(inside, "the file's metadata")
+    config = _read(file.parent / ADAPTER_CONFIG) if _has_config(file) else {}
+    return _settings(config, ADAPTER_CONFIG) if config else LoraSettings()
+
+
+def _has_config(file: Path) -> bool:
+    """Whether an ``adapter_config.json`` beside a file speaks of it."""
+    if file.stem == _PEFT_STEM:
+        return True
+    beside = [path for path in file.parent.iterdir() if path.suffix in _WEIGHTS]
+    return beside == [file]
 
 
 def _settings(config: Mapping[str, Any], source: str) -> LoraSettings:

@@ -44,6 +44,8 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         rank_pattern={"to_k": 2},
         target_modules=TARGETS,
     ),
+    # As train_pixart_lcm_lora.py: the alpha is left at PEFT's default.
+    "LCM-LoRA": lambda: LoraConfig(r=32, target_modules=TARGETS),
     "LoHa": lambda: LoHaConfig(r=4, alpha=6, target_modules=TARGETS),
     "LoKr": lambda: LoKrConfig(r=2, alpha=6, target_modules=LAYERS),
     "LoKr both": lambda: LoKrConfig(r=1, alpha=3, decompose_both=True, target_modules=LAYERS),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from devtools.client import ExecutionFailed, HostClient
-from devtools.parity_solvers import Subject, subjects
-from pixart_core.checkpoint.layouts import to_original
+from devtools.parity_solvers import Subject, compare, subjects
+from pixart_core.checkpoint.layouts import to_diffusers, to_original
 
 from .graphs import Graph, node, text_to_image
 from .lora_files import CONFIGS, Tensors, Trained, kohya, peft_folder, renamed, train, with_alphas
@@ -48,11 +51,9 @@ def distance(subject: Subject, model: Any, merged: Tensors) -> float:
     """Relative L2 of what the adapter changes to what PEFT's merge changes."""
     base = to_original(subject.transformer.state_dict())
     found = weights(model)
-    assert found.keys() <= merged.keys() | {"pos_embed"} | found.keys()
+    assert found.keys() >= base.keys()
     wrong = wanted = 0.0
     for key in base:
-        if key not in found:
-            continue
         change = (merged[key] - base[key]).double()
         wrong += float(((found[key] - base[key]).double() - change).square().sum())
         wanted += float(change.square().sum())
@@ -74,6 +75,42 @@ def test_a_folder_of_peft_is_its_merge(
     assert distance(subject, model, trained[kind].merged) <= 1e-4
     assert "adapter_config.json" in report or kind.startswith("OFT")
     assert "Not for this model" not in report
+
+
+def test_a_configuration_speaks_of_its_own_file_alone(
+    subject: Subject, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """In a folder of many LoRAs it is nobody's; what a file says itself comes first."""
+    folder = peft_folder(trained["LoRA"], tmp_path / "adapter")
+    (folder / "adapter_model.safetensors").rename(folder / "mine.safetensors")
+    own = applied(subject, folder / "mine.safetensors")[1]
+    assert "from adapter_config.json" in own
+    metadata = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 3})}
+    save_file(trained["LoRA"].adapter, folder / "other.safetensors", metadata)
+    assert "alpha 8 from nothing" in applied(subject, folder / "mine.safetensors")[1]
+    assert "alpha 3 from the file's metadata" in applied(subject, folder / "other.safetensors")[1]
+
+
+@pytest.mark.parametrize("configured", [True, False], ids=["folder", "file alone"])
+def test_the_lcm_lora_draws_as_in_diffusers(
+    subject: Subject, trained: dict[str, Trained], configured: bool, tmp_path: Path
+) -> None:
+    lcm = trained["LCM-LoRA"]
+    folder = peft_folder(lcm, tmp_path / "lcm-lora")
+    if not configured:
+        (folder / "adapter_config.json").unlink()
+    model, report = applied(subject, folder)
+    assert "rank 32, alpha 8 from" in report
+    assert ("does not say its alpha; 8" in report) is not configured
+    merged = copy.deepcopy(subject.transformer)
+    merged.load_state_dict(to_diffusers(lcm.merged))
+    with_lora = replace(subject, transformer=merged, patcher=model)
+    assert compare(with_lora, "LCM") <= 1e-4
+    assert compare(replace(subject, patcher=model), "LCM") > 1e-2
+    # The host leaves the LoRA in the weights that all tests share.
+    import comfy.model_management
+
+    comfy.model_management.unload_all_models()
 
 
 STYLES: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
