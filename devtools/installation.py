@@ -57,6 +57,12 @@ class Installation:
                 finally:
                     print(f" {time.monotonic() - began:.1f} s", flush=True)
 
+    def finish_host(self) -> None:
+        """Fetch the host alone, if it is not there. Raises Failure."""
+        with only_one(self.cache / "setup.lock", _say_waiting) as lock:
+            if not self._has_host():
+                self._fetch_host(lock)
+
     def _steps(self) -> tuple[_Step, ...]:
         version = self.pins.host.host_version
         return (

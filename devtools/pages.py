@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from devtools.compatibility import compatibility_page
 from devtools.environment import ROOT
 from pixart_core.buckets import buckets_of
 from pixart_core.sampling.schedule import TRAINING_SCHEDULE
@@ -12,6 +13,7 @@ from pixart_core.variants import VAES, VARIANTS, Variant
 
 CHECKPOINTS = ROOT / "docs" / "checkpoints.md"
 SOLVERS_PAGE = ROOT / "docs" / "solvers.md"
+COMPATIBILITY = ROOT / "docs" / "compatibility.md"
 
 _COLUMNS = (
     *("variant", "released as", "trained at", "tokens", "R", "latents ×", "size conditions"),
@@ -24,7 +26,8 @@ def main(arguments: list[str]) -> int:
     argparse.ArgumentParser(prog="dev.py pages", description=__doc__).parse_args(arguments)
     CHECKPOINTS.write_text(checkpoints_page(), encoding="utf-8")
     SOLVERS_PAGE.write_text(solvers_page(), encoding="utf-8")
-    print(CHECKPOINTS, SOLVERS_PAGE, sep="\n")
+    COMPATIBILITY.write_text(compatibility_page(), encoding="utf-8")
+    print(CHECKPOINTS, SOLVERS_PAGE, COMPATIBILITY, sep="\n")
     return 0
 
 

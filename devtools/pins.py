@@ -27,6 +27,8 @@ class Pins:
 
     host: HostPin
     packages: dict[str, str]
+    older: tuple[HostPin, ...] = ()
+    """Older hosts, oldest first, which only ``compat`` fetches."""
 
     def requirement(self, package: str) -> str:
         """``package==version`` as pip wants it."""
@@ -40,4 +42,5 @@ class Pins:
 def read_pins(path: Path = PINS) -> Pins:
     """Parse a pins file."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Pins(HostPin(**table["host"]), table["packages"])
+    older = tuple(HostPin(**entry) for entry in table.get("older", ()))
+    return Pins(HostPin(**table["host"]), table["packages"], older)

@@ -57,6 +57,7 @@ PATCHES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.acts("{class_type}")
 @pytest.mark.parametrize("class_type", PATCHES)
 @pytest.mark.parametrize("sampler", ["PixArtSampler", "KSampler"])
 def test_a_patch_acts(client: HostClient, class_type: str, sampler: str) -> None:
@@ -72,11 +73,12 @@ def test_a_patch_acts(client: HostClient, class_type: str, sampler: str) -> None
     without = pixels(client, graph())
     acted = pixels(client, with_model(graph(), class_type, **PATCHES[class_type]))
     assert np.abs(acted - without).mean() > 0.5
-    assert np.array_equal(
-        acted, pixels(client, with_model(graph(), class_type, **PATCHES[class_type]))
-    )
+    # Or the host would answer from its cache.
+    client.free(unload_models=False)
+    assert np.array_equal(pixels(client, graph()), without)
 
 
+@pytest.mark.acts("NAGuidance")
 def test_attention_guidance_brings_the_negative_to_a_model_without_guidance(
     client: HostClient,
 ) -> None:
@@ -108,14 +110,15 @@ def prompts() -> list[Any]:
     return [[[torch.randn(1, n, 128, generator=generator), {}]] for n in (6, 2)]
 
 
-@pytest.mark.parametrize("cache", ["EasyCacheNode", "LazyCacheNode"])
+@pytest.mark.acts("{cache}")
+@pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
 def test_a_cache_leaves_out_runs(pack: ModuleType, demo: dict[str, Any], cache: str) -> None:
     from comfy_extras import nodes_easycache
     from pixart_pack.nodes.host.sampler import Settings, sample
 
     settings = Settings(3, 20, 4.5, "DPM-Solver++", 1.0)
     latent = {"samples": torch.zeros(1, 4, 16, 16)}
-    execute = getattr(nodes_easycache, cache).execute
+    execute = getattr(nodes_easycache, f"{cache}Node").execute
     (cached,) = execute(demo["model"], 0.5, 0.1, 0.95, False).args
     with torch.inference_mode(), counted(demo["model"]) as runs:
         whole, _ = sample(demo["model"], *prompts(), latent, settings)
@@ -126,6 +129,7 @@ def test_a_cache_leaves_out_runs(pack: ModuleType, demo: dict[str, Any], cache: 
     assert not torch.equal(short["samples"], whole["samples"])
 
 
+@pytest.mark.acts("ModelMergeSimple")
 def test_merging_with_a_lora_by_half_is_half_its_strength(client: HostClient) -> None:
     def with_lora(strength: float) -> Graph:
         lora = {"file": "An-Adapter", "strength": strength}
@@ -149,6 +153,7 @@ SAVES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.acts("{save}")
 @pytest.mark.parametrize("save", SAVES)
 def test_a_saved_model_draws_the_same(server: HostServer, client: HostClient, save: str) -> None:
     graph = with_model(plain(), "PixArtLora", file="An-Adapter", strength=1.0)
@@ -164,6 +169,7 @@ def test_a_saved_model_draws_the_same(server: HostServer, client: HostClient, sa
     assert np.abs(pixels(client, again) - wanted).max() <= 3
 
 
+@pytest.mark.acts("ModelSamplingDiscrete")
 def test_lcm_by_the_hosts_own_nodes(client: HostClient) -> None:
     graph = plain()
     given = graph["6"]["inputs"]
@@ -210,14 +216,15 @@ PROMPT_NODES: dict[str, Callable[[], Graph]] = {
 }
 
 
+@pytest.mark.acts("{name}")
 @pytest.mark.parametrize("name", PROMPT_NODES)
 def test_a_prompt_node_acts(client: HostClient, name: str) -> None:
     first = pixels(client, plain())
     found = pixels(client, PROMPT_NODES[name]())
     assert np.abs(found - first).mean() > 0.5
-    assert np.isfinite(found).all()
 
 
+@pytest.mark.acts("ConditioningAverage")
 def test_average_goes_from_one_prompt_to_the_other(client: HostClient) -> None:
     def averaged(strength: float) -> Pixels:
         graph = PROMPT_NODES["ConditioningAverage"]()
@@ -251,12 +258,16 @@ def hooked(strength: float) -> Graph:
     )
 
 
+@pytest.mark.acts("CreateHookLora", "ConditioningSetProperties")
 def test_a_lora_for_one_prompt(client: HostClient) -> None:
     without = pixels(client, plain())
     assert np.abs(pixels(client, hooked(1.0)) - without).mean() > 0.5
-    assert np.array_equal(pixels(client, plain(seed=22)), pixels(client, plain(seed=22)))
+    # Or the host would answer from its cache.
+    client.free(unload_models=False)
+    assert np.array_equal(pixels(client, plain()), without)
 
 
+@pytest.mark.acts("VAEDecodeTiled", "LatentComposite")
 def test_latents_and_tiles(server: HostServer, client: HostClient) -> None:
     whole = pixels(client, plain())
     tiled = plain()
@@ -265,7 +276,8 @@ def test_latents_and_tiles(server: HostServer, client: HostClient) -> None:
         **{"samples": ["6", 0], "vae": ["7", 0], "tile_size": 64, "overlap": 32},
         **{"temporal_size": 64, "temporal_overlap": 8},
     )
-    assert np.abs(pixels(client, tiled) - whole).mean() < 8
+    in_tiles = pixels(client, tiled)
+    assert 0 < np.abs(in_tiles - whole).mean() < 8
     composed = plain()
     composed["70"] = node("EmptyLatentImage", width=128, height=128, batch_size=1)
     composed["71"] = node(
@@ -278,6 +290,7 @@ def test_latents_and_tiles(server: HostServer, client: HostClient) -> None:
     assert np.abs(found[:, 80:] - whole[:, 80:]).mean() > 8
 
 
+@pytest.mark.acts("SaveLatent", "LoadLatent")
 def test_a_latent_is_saved_and_loaded(server: HostServer, client: HostClient) -> None:
     graph = plain()
     graph["60"] = node("SaveLatent", samples=["6", 0], filename_prefix="kept")
