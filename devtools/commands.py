@@ -39,10 +39,25 @@ COMMANDS = {
         "run the linter, the type checker and the tests",
         {**_CLIENT, **_PACK, **_CHECKS},
     ),
+    "compat": Command(
+        "devtools.compat",
+        "run the tests inside the host against older versions of ComfyUI",
+        {**_CLIENT, **_PACK, **_CHECKS},
+    ),
     "adherence": Command(
         "devtools.adherence",
         "measure how often the demo model draws what it is told",
         {**_CLIENT, **_PACK},
+    ),
+    "control": Command(
+        "devtools.control",
+        "measure how well the demo's ControlNet makes the model follow edges",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm"},
+    ),
+    "teach": Command(
+        "devtools.teach",
+        "teach the demo model a word from eight pictures, inside the host",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm"},
     ),
     "parity": Command(
         "devtools.parity",
@@ -54,6 +69,11 @@ COMMANDS = {
         "measure time and memory: `bench load`",
         {"torch": "torch", **_PACK, "tqdm": "tqdm"},
     ),
+    "templates": Command(
+        "devtools.templates.writing",
+        "write the workflows of the template browser",
+        {**_CLIENT, **_PACK},
+    ),
     "pages": Command(
         "devtools.pages",
         "write the pages of docs/ that are made from tables in the code",
@@ -61,7 +81,7 @@ COMMANDS = {
     ),
     "train": Command(
         "devtools.train",
-        "train the demo model from nothing (hours)",
+        "train the demo model from nothing (hours), or `train controlnet`",
         {"torch": "torch", **_PACK},
     ),
 }

@@ -8,6 +8,9 @@ from devtools.environment import ROOT
 
 DEMO_FOLDER = ROOT / "demo" / "models"
 
+CONTROLNET = "control-demo.safetensors"
+"""The ControlNet that belongs to the demo model."""
+
 _DEMO_FILES = {
     "diffusion_models": "pixart-demo.safetensors",
     "text_encoders": "t5-demo.safetensors",

@@ -28,12 +28,16 @@ def start(
         )
 
 
-def become(command: list[str]) -> int:
-    """Give this process over to a command where the system can; returns its exit code."""
+def become(command: list[str], variables: Mapping[str, str] | None = None) -> int:
+    """Give this process over to a command where the system can; returns its exit code.
+
+    ``variables`` are added to the environment, where they are not set yet.
+    """
     sys.stdout.flush()
+    environment = {**(variables or {}), **os.environ}
     if sys.platform != "win32":  # where exec leaves the shell without the exit code
-        os.execv(command[0], command)
-    with subprocess.Popen(command) as child:
+        os.execve(command[0], command, environment)
+    with subprocess.Popen(command, env=environment) as child:
         while True:
             try:
                 return child.wait()

@@ -48,6 +48,7 @@ def pixels(client: HostClient, graph: Graph) -> np.ndarray:
     [{}, {"checkpoint_depth": 2}, {"gradient_checkpointing": False, "algorithm": "LoKr"}],
     ids=["whole", "blocks", "LoKr"],
 )
+@pytest.mark.acts("TrainLoraNode", "SaveLoRA", "LoraLoaderModelOnly")
 def test_what_the_host_trains_is_a_lora_of_ours(
     server: HostServer, client: HostClient, settings: dict[str, Any]
 ) -> None:
