@@ -68,9 +68,9 @@ def from_files(graph: Graph, positive: str, negative: str) -> Graph:
     }
 
 
-def saved_name(result: Result) -> str:
+def saved_name(result: Result, node_id: str = "20") -> str:
     """Return the file that a graph saved a prompt in."""
-    (said,) = result.outputs["20"]["text"]
+    (said,) = result.outputs[node_id]["text"]
     return str(said).removeprefix("Saved as ")
 
 

@@ -1,0 +1,1 @@
+"""The templates of the template browser: written once, in Python, and made into both forms."""
