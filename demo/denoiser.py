@@ -19,9 +19,10 @@ from transformers import T5EncoderModel
 
 from pixart_core.network import PixArtTransformer
 from pixart_core.network.blocks import Block
+from pixart_core.network.positions import position_grid
 
 from .captions import Captioner, new_encoder
-from .recipe import NETWORK, Recipe, Stage
+from .recipe import NETWORK, TRAINED_SIDE, Recipe, Stage
 from .scenes import Scene
 
 _CHANGE = 0.1
@@ -40,7 +41,7 @@ class Pictures:
     @cached_property
     def outlines(self) -> Tensor:
         """How often each token lies at an outline, (T,)."""
-        return outline_map(self.latents.float())
+        return at_outlines(self.latents.float()).mean(0)
 
 
 class Pair(nn.Module):
@@ -76,8 +77,10 @@ class Pair(nn.Module):
 
 
 def new_pair(seed: int) -> Pair:
-    """Return the untrained pair: what writes into the image tokens starts at zero.
+    """Return the untrained pair, whose transformer answers with its input.
 
+    At high noise that is nearly right. Left to find it out, it learns for thousands of steps to
+    carry the noise from its first layer to its last, and outlines only then.
     The caption projection does not start as narrow as in PixArt's own code: with a T5 this small
     its keys would be too weak for attention to tell words apart, and remain so.
     """
@@ -97,11 +100,35 @@ def new_pair(seed: int) -> Pair:
             nn.init.normal_(module.weight, std=0.02)
     for block in transformer.blocks:
         assert isinstance(block, Block)
-        nn.init.zeros_(block.cross_attn.proj.weight)
+        for last in (block.attn.proj, block.cross_attn.proj, block.mlp.fc2):
+            nn.init.zeros_(last.weight)
         nn.init.normal_(block.scale_shift_table, std=NETWORK.hidden_size**-0.5)
-    nn.init.zeros_(transformer.final_layer.linear.weight)
-    nn.init.normal_(transformer.final_layer.scale_shift_table, std=NETWORK.hidden_size**-0.5)
+    _pass_through(transformer)
     return Pair(transformer, text)
+
+
+@torch.no_grad()
+def _pass_through(transformer: PixArtTransformer) -> None:
+    """Carry each number of a patch through a channel of its own that tells next to no position."""
+    patch = NETWORK.in_channels * NETWORK.patch_size**2
+    side = TRAINED_SIDE // 8 // NETWORK.patch_size
+    size, reach = NETWORK.hidden_size, NETWORK.position_range
+    grid = position_grid(side, side, size, reach, torch.device("cpu"))
+    carriers = grid.abs().amax(0).argsort()[:patch]
+    embedder, last = transformer.x_embedder.proj, transformer.final_layer
+    embedder.weight.zero_()
+    embedder.weight.flatten(1)[carriers, torch.arange(patch)] = 1.0
+    tokens = grid.expand(64, -1, -1).clone()
+    tokens[..., carriers] += torch.randn(*tokens.shape[:2], patch)
+    # The last norm takes the mean off each token and makes its deviation 1.
+    mean, deviation = tokens.mean(-1).mean(), tokens.std(-1).mean()
+    rows = last.linear.weight.zero_().view(-1, NETWORK.out_channels, size)
+    for place in range(rows.shape[0]):
+        for channel in range(NETWORK.in_channels):
+            rows[place, channel, carriers[channel * rows.shape[0] + place]] = deviation
+    last.linear.bias.zero_().view(-1, NETWORK.out_channels)[:, : NETWORK.in_channels] = mean
+    last.scale_shift_table.zero_()
+    nn.init.zeros_(transformer.t_embedder.mlp.get_submodule("2").weight)
 
 
 class Trainer:
@@ -187,9 +214,11 @@ class Trainer:
         latents = pictures.latents[chosen].float()
         noise = torch.randn_like(latents)
         t, places = self._timesteps(stage, own), choose_tokens(pictures.outlines, own, tokens)
+        counts = 1 + (self.recipe.outline_weight - 1) * at_outlines(latents).gather(1, places)
         # The last rows repeat the first ones without their captions.
-        latents, noise, t, places = (
-            torch.cat([part, part[:empty]]).to(self.device) for part in (latents, noise, t, places)
+        latents, noise, t, places, counts = (
+            torch.cat([part, part[:empty]]).to(self.device)
+            for part in (latents, noise, t, places, counts / counts.mean())
         )
         alpha = self.alphas.to(self.device)[t][:, None, None, None]
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
@@ -197,7 +226,8 @@ class Trainer:
         # Divided by alpha this is the loss of the velocity; without it the steps in which text
         # decides the picture hardly count.
         weight = (1 / alpha).clamp(max=stage.weight_limit)
-        loss = (weight * (predicted - at_tokens(noise, places)).square()).mean()
+        missed = (predicted - at_tokens(noise, places)).square()
+        loss = (weight * counts[..., None, None] * missed).mean()
         shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
         apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
         return loss + self.recipe.agreement * apart * empty / batch
@@ -234,13 +264,12 @@ class Trainer:
         torch.manual_seed(self.recipe.seed + self.step)
 
 
-def outline_map(latents: Tensor) -> Tensor:
-    """Return how often each token (T,) of these pictures lies at an outline, 0..1."""
+def at_outlines(latents: Tensor) -> Tensor:
+    """Return 1 for each token (N, T) of these pictures that lies at an outline, else 0."""
     highest = functional.max_pool2d(latents, 3, stride=1, padding=1)
     lowest = -functional.max_pool2d(-latents, 3, stride=1, padding=1)
     change = (highest - lowest).amax(1, keepdim=True)
-    near = functional.max_pool2d(change, NETWORK.patch_size) > _CHANGE
-    return near.flatten(1).float().mean(0)
+    return (functional.max_pool2d(change, NETWORK.patch_size) > _CHANGE).flatten(1).float()
 
 
 def choose_tokens(likelihood: Tensor, rows: int, count: int) -> Tensor:

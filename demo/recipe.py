@@ -95,23 +95,23 @@ class Recipe:
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
     stages: tuple[Stage, ...] = (
         # What the words mean, which is decided at high noise.
-        Stage(2000, bucket_share=0.1, weight_limit=500, timestep_power=0.75),
+        Stage(3000, bucket_share=0.1, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
-        Stage(4250, bucket_share=0.5, weight_limit=150, timestep_power=1.0, middle_share=0.6),
+        Stage(9000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten. Pictures begun from the
         # true latents, noised, fail below t = 500 alone: so most of the steps go there.
         Stage(
-            9500,
-            bucket_share=0.75,
+            14000,
+            bucket_share=0.65,
             weight_limit=100,
             timestep_power=1.0,
             middle_share=0.6,
-            middle=0.35,
+            middle=0.4,
         ),
         # Whole pictures, as they are drawn.
         Stage(
-            2200,
-            bucket_share=0.75,
+            2500,
+            bucket_share=0.65,
             weight_limit=100,
             timestep_power=1.0,
             middle_share=0.6,
@@ -122,13 +122,15 @@ class Recipe:
     )
     steps_between_sheets: int = 3000
     steps_between_saves: int = 500
-    rate: float = 8e-4
+    rate: float = 5e-4
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a straight line."""
     small_batch: int = 16
     ema: float = 0.999
     empty_captions: float = 0.125
     """Share of each batch that repeats a picture, noise and all, without its caption."""
+    outline_weight: float = 3.0
+    """What a token at an outline counts for in the loss, against one that is not."""
     agreement: float = 4.0
     """How much such a pair should agree where the picture shows through the noise: guidance
     multiplies what separates them, and there that is nothing but error."""

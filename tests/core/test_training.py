@@ -13,10 +13,10 @@ from demo.denoiser import (
     Pair,
     Pictures,
     Trainer,
+    at_outlines,
     at_tokens,
     choose_tokens,
     new_pair,
-    outline_map,
 )
 from demo.recipe import Recipe, Stage
 from demo.scenes import Scene, random_scene
@@ -73,6 +73,15 @@ def test_a_killed_run_goes_on_where_it_was(captioner: Captioner, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["denoiser.pt"]
 
 
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (256, 256), (128, 512), (352, 176)])
+def test_an_untrained_network_answers_with_its_input(height: int, width: int) -> None:
+    pair = new_pair(0).requires_grad_(False)
+    x = torch.randn(2, 4, height // 8, width // 8)
+    ids = torch.randint(3, 100, (2, 5))
+    found = pair(x, torch.tensor([999, 10]), ids, torch.ones_like(ids))
+    assert relative_error(found, x) < 0.1
+
+
 def test_the_network_on_some_tokens_is_the_network_on_a_picture() -> None:
     pair = new_pair(0)
     generator = torch.Generator().manual_seed(0)
@@ -90,7 +99,7 @@ def test_the_network_on_some_tokens_is_the_network_on_a_picture() -> None:
 
 def test_tokens_are_drawn_where_outlines_lie_whatever_the_picture() -> None:
     scenes = [Scene("square", "red", "blue", radius=radius) for radius in (0.2, 0.3)]
-    likelihood = outline_map(latents_of(scenes, 256, 256).float())
+    likelihood = at_outlines(latents_of(scenes, 256, 256).float()).mean(0)
     corner, outline, inner = 0, 8 * 16 + 3, 8 * 16 + 5
     assert likelihood[corner] == 0
     assert likelihood[outline] == likelihood[inner] == 0.5
