@@ -128,7 +128,7 @@ def _pass_through(transformer: PixArtTransformer) -> None:
             rows[place, channel, carriers[channel * rows.shape[0] + place]] = deviation
     last.linear.bias.zero_().view(-1, NETWORK.out_channels)[:, : NETWORK.in_channels] = mean
     last.scale_shift_table.zero_()
-    nn.init.zeros_(transformer.t_embedder.mlp.get_submodule("2").weight)
+    transformer.t_embedder.mlp.get_submodule("2").get_parameter("weight").zero_()
 
 
 class Trainer:
