@@ -24,6 +24,8 @@ class Outcome:
 
     host: str
     passed: int
+    lacking: int
+    """Tests of what this version does not have."""
     failed: tuple[str, ...]
     seconds: float
 
@@ -56,22 +58,24 @@ def _run(pin: HostPin, tests: list[str]) -> Outcome:
 
 def _read(host: str, report: Path) -> Outcome:
     if not report.is_file():
-        return Outcome(host, 0, ("the tests did not run",), 0.0)
+        return Outcome(host, 0, 0, ("the tests did not run",), 0.0)
     (suite,) = ElementTree.parse(report).getroot().iter("testsuite")
     cases = list(suite.iter("testcase"))
     failed = tuple(
         f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
         for case in cases
-        if any(child.tag in ("failure", "error", "skipped") for child in case)
+        if any(child.tag in ("failure", "error") for child in case)
     )
-    return Outcome(host, len(cases) - len(failed), failed, float(suite.get("time", 0)))
+    lacking = sum(any(child.tag == "skipped" for child in case) for case in cases)
+    passed = len(cases) - len(failed) - lacking
+    return Outcome(host, passed, lacking, failed, float(suite.get("time", 0)))
 
 
 def _table(outcomes: list[Outcome]) -> str:
-    lines = ["", "ComfyUI      passed   failed    minutes"]
+    lines = ["", "ComfyUI      passed  lacking   failed    minutes"]
     for outcome in outcomes:
         lines.append(
-            f"{outcome.host:<10}{outcome.passed:>9}{len(outcome.failed):>9}"
+            f"{outcome.host:<10}{outcome.passed:>9}{outcome.lacking:>9}{len(outcome.failed):>9}"
             f"{outcome.seconds / 60:>11.1f}"
         )
     for outcome in outcomes:
