@@ -94,7 +94,7 @@ def compatibility_page() -> str:
         lines += [f"## {group}", "", "| node | what is shown | in |", "| -- | -- | -- |"]
         lines += [f"| `{name}` | {_shown(tests[name])} | {_files(tests[name])} |" for name in names]
         lines += [""]
-    lines += ["## What cannot act", "", "| node | why |", "| -- | -- |"]
+    lines += ["## What cannot act, or was not run", "", "| node | why |", "| -- | -- |"]
     lines += [f"| {name} | {why} |" for name, why in CANNOT.items()]
     return "\n".join([*lines, ""])
 

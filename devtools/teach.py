@@ -35,7 +35,7 @@ LESSON = (
 """Colours of the cross and of its ground in the eight pictures."""
 TESTED = tuple(
     (colour, ground)
-    for turn in (3, 5)
+    for turn in (3, 5, 2)
     for index, colour in enumerate(COLOURS)
     for ground in [list(COLOURS)[(index + turn) % len(COLOURS)]]
     if (colour, ground) not in LESSON
@@ -79,6 +79,14 @@ def shows_it(picture: Image.Image, colour: str, ground: str) -> bool:
     verdict = judge(picture)
     colours = (verdict.colour, verdict.ground) == (colour, ground)
     return colours and outline_deviation(picture, cross()) <= _MOST_DEVIATION
+
+
+def write_lesson(folder: Path) -> None:
+    """Write the eight pictures, each with its caption."""
+    for number, (colour, ground) in enumerate(LESSON):
+        draw_cross(colour, ground).save(folder / f"{number}.png")
+        caption = f"a {colour} {WORD} on a {ground} background"
+        (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
 
 
 def main(arguments: list[str]) -> int:
@@ -129,12 +137,9 @@ def _train(server: HostServer, client: HostClient, lesson: Lesson, out: Path) ->
     """Train, put the LoRA into the host's folder and into ``out``, and return the seconds."""
     folder = server.base / "input" / "lesson"  # as the graph has it
     folder.mkdir()
-    for number, (colour, ground) in enumerate(LESSON):
-        draw_cross(colour, ground).save(folder / f"{number}.png")
-        caption = f"a {colour} {WORD} on a {ground} background"
-        (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
+    write_lesson(folder)
     began = time.monotonic()
-    client.run(_training(lesson))
+    client.run(training_graph(lesson))
     seconds = time.monotonic() - began
     (written,) = (server.base / "output").rglob("lesson*.safetensors")
     loras = server.base / "models" / "loras"
@@ -144,7 +149,7 @@ def _train(server: HostServer, client: HostClient, lesson: Lesson, out: Path) ->
     return seconds
 
 
-def _training(lesson: Lesson) -> Graph:
+def training_graph(lesson: Lesson) -> Graph:
     """Return the shipped training graph with the lesson's settings."""
     shipped = Workflow(_TRAINING)
     node = shipped.node_id("TrainLoraNode")

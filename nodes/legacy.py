@@ -9,8 +9,8 @@ from typing import Any
 
 from comfy_api.latest import ComfyAPI, io
 
+from ..pixart_core.checkpoint.detect import AUTO
 from ..pixart_core.legacy import (
-    AUTO,
     OLD_DEVICES,
     OLD_MODELS,
     OLD_PRECISIONS,

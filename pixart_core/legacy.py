@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .buckets import table_of
-
-AUTO = "auto"
+from .checkpoint.detect import AUTO
 
 
 @dataclass(frozen=True)

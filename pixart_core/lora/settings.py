@@ -63,7 +63,8 @@ def _has_config(file: Path) -> bool:
     """Whether an ``adapter_config.json`` beside a file speaks of it."""
     if file.stem == _PEFT_STEM:
         return True
-    beside = [path for path in file.parent.iterdir() if path.suffix in _WEIGHTS]
+    # glob, which passes over a folder that may not be listed
+    beside = [path for path in file.parent.glob("*") if path.suffix.lower() in _WEIGHTS]
     return beside == [file]
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
-from demo.scenes import Scene, draw
+from demo.scenes import COLOURS, SHAPES, Scene, draw
 from devtools.client import HostClient
 from devtools.server import HostServer
+from devtools.teach import TESTED, Lesson, draw_cross, shows_it, training_graph, write_lesson
 
 from .graphs import Graph, node, text_to_image
 
@@ -69,3 +71,23 @@ def test_what_the_host_trains_is_a_lora_of_ours(
     none = drawn("PixArtLora", file=f"{prefix}.safetensors", strength=0.0)
     assert np.array_equal(ours, stock)
     assert np.abs(ours - none).mean() > 0.2
+
+
+def test_the_shipped_graph_trains(server: HostServer, client: HostClient) -> None:
+    """Two steps of it; `python dev.py teach` has all, and the bars."""
+    folder = server.base / "input" / "lesson"
+    folder.mkdir()
+    write_lesson(folder)
+    assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.txt"))) == 8
+    client.run(training_graph(Lesson(steps=2)))
+    (written,) = (server.base / "output").rglob("lesson*.safetensors")
+    assert any(value.any() for key, value in load_file(written).items() if "lora_up" in key)
+
+
+@pytest.mark.parametrize(("colour", "ground"), TESTED)
+def test_a_cross_is_told_from_all_else(colour: str, ground: str) -> None:
+    assert shows_it(draw_cross(colour, ground), colour, ground)
+    assert not shows_it(draw_cross(colour, ground), ground, colour)
+    assert not shows_it(Image.new("RGB", (128, 128), COLOURS[ground]), colour, ground)
+    for shape in SHAPES:
+        assert not shows_it(draw(Scene(shape, colour, ground), 128, 128), colour, ground)
