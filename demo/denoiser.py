@@ -6,9 +6,10 @@ import copy
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from statistics import mean
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
@@ -23,25 +24,24 @@ from pixart_core.network.positions import position_grid
 
 from .captions import Captioner, new_encoder
 from .recipe import NETWORK, TRAINED_SIDE, Recipe, Stage
-from .scenes import Scene
+from .scenes import PLACES, SHAPES, SIZES, Scene, draw
 
-_CHANGE = 0.1
-"""Least difference between neighbours in the latents of a picture that is an outline."""
-_ANYWHERE = 0.05
-"""What a token counts for where no outline ever is."""
+_DIFFERS = 0.1
+"""Least difference of two shapes in the share of a latent's patch that they cover."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Scenes of one size with their latents."""
+    """Scenes of one size with their latents (N, 4, H, W)."""
 
     scenes: list[Scene]
     latents: Tensor
 
-    @cached_property
-    def outlines(self) -> Tensor:
-        """How often each token lies at an outline, (T,)."""
-        return at_outlines(self.latents.float()).mean(0)
+    def contested(self, chosen: Sequence[int]) -> Tensor:
+        """Return 1 where shapes of a scene's size and place differ, else 0: (N, 1, H, W)."""
+        height, width = self.latents.shape[2:]
+        scenes = [self.scenes[index] for index in chosen]
+        return torch.stack([contested(s.size, s.place, 8 * width, 8 * height) for s in scenes])
 
 
 class Pair(nn.Module):
@@ -55,21 +55,6 @@ class Pair(nn.Module):
     def forward(self, x: Tensor, t: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         """Predict the noise in latents (N, 4, H, W) at timesteps (N,)."""
         return self.transformer(x, t, self._context(ids, mask), mask)[:, : NETWORK.in_channels]
-
-    def at_tokens(self, x: Tensor, t: Tensor, ids: Tensor, mask: Tensor, chosen: Tensor) -> Tensor:
-        """Predict the noise from and at the ``chosen`` tokens (N, K) alone: (N, K, p * p, C).
-
-        They know where they are, so that the others may be left out while learning.
-        """
-        whole = self.transformer.prepare(x, t, self._context(ids, mask), mask)
-        assert whole.mask is not None
-        count = chosen.shape[1]
-        tokens = whole.tokens.gather(1, chosen[..., None].expand(-1, -1, NETWORK.hidden_size))
-        some = replace(whole, tokens=tokens, mask=whole.mask[:, :, :count])
-        for index in range(NETWORK.depth):
-            tokens = self.transformer.run_block(index, tokens, some)
-        patches = self.transformer.final_layer(tokens, some.time)
-        return patches.unflatten(-1, (-1, NETWORK.out_channels))[..., : NETWORK.in_channels]
 
     def _context(self, ids: Tensor, mask: Tensor) -> Tensor:
         context: Tensor = self.text(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -171,9 +156,9 @@ class Trainer:
             if self.rng.random() < stage.bucket_share:
                 counts = [len(pictures.scenes) for pictures in buckets]
                 (pictures,) = self.rng.choices(buckets, counts)
-                loss = self._train_on(stage, pictures, stage.bucket_batch, stage.bucket_tokens)
+                loss = self._train_on(stage, pictures, self.recipe.bucket_batch)
             else:
-                loss = self._train_on(stage, small, self.recipe.small_batch, stage.small_tokens)
+                loss = self._train_on(stage, small, self.recipe.small_batch)
             self.step += 1
             bar.set_postfix(loss=f"{loss:.3f}")
             if self._is_due(self.recipe.steps_between_saves):
@@ -191,8 +176,8 @@ class Trainer:
             stage for stage, end in zip(self.recipe.stages, ends, strict=True) if self.step < end
         )
 
-    def _train_on(self, stage: Stage, pictures: Pictures, batch: int, tokens: int) -> float:
-        loss = self._loss(stage, pictures, batch, tokens)
+    def _train_on(self, stage: Stage, pictures: Pictures, batch: int) -> float:
+        loss = self._loss(stage, pictures, batch)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.pair.parameters(), 1.0)
@@ -206,28 +191,26 @@ class Trainer:
             )
         return loss.item()
 
-    def _loss(self, stage: Stage, pictures: Pictures, batch: int, tokens: int) -> Tensor:
+    def _loss(self, stage: Stage, pictures: Pictures, batch: int) -> Tensor:
         empty = round(batch * self.recipe.empty_captions)
         own = batch - empty
         chosen = self.rng.sample(range(len(pictures.scenes)), own)
         ids, mask = self.captioner([pictures.scenes[i] for i in chosen], empty)
         latents = pictures.latents[chosen].float()
-        noise = torch.randn_like(latents)
-        t, places = self._timesteps(stage, own), choose_tokens(pictures.outlines, own, tokens)
-        counts = 1 + (self.recipe.outline_weight - 1) * at_outlines(latents).gather(1, places)
+        noise, t = torch.randn_like(latents), self._timesteps(stage, own)
+        counts = 1 + (self.recipe.contested_weight - 1) * pictures.contested(chosen)
         # The last rows repeat the first ones without their captions.
-        latents, noise, t, places, counts = (
+        latents, noise, t, counts = (
             torch.cat([part, part[:empty]]).to(self.device)
-            for part in (latents, noise, t, places, counts / counts.mean())
+            for part in (latents, noise, t, counts / counts.mean())
         )
         alpha = self.alphas.to(self.device)[t][:, None, None, None]
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        predicted = self.pair.at_tokens(noisy, t, ids.to(self.device), mask.to(self.device), places)
+        predicted = self.pair(noisy, t, ids.to(self.device), mask.to(self.device))
         # Divided by alpha this is the loss of the velocity; without it the steps in which text
         # decides the picture hardly count.
         weight = (1 / alpha).clamp(max=stage.weight_limit)
-        missed = (predicted - at_tokens(noise, places)).square()
-        loss = (weight * counts[..., None, None] * missed).mean()
+        loss = (weight * counts * (predicted - noise).square()).mean()
         shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
         apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
         return loss + self.recipe.agreement * apart * empty / batch
@@ -264,30 +247,19 @@ class Trainer:
         torch.manual_seed(self.recipe.seed + self.step)
 
 
-def at_outlines(latents: Tensor) -> Tensor:
-    """Return 1 for each token (N, T) of these pictures that lies at an outline, else 0."""
-    highest = functional.max_pool2d(latents, 3, stride=1, padding=1)
-    lowest = -functional.max_pool2d(-latents, 3, stride=1, padding=1)
-    change = (highest - lowest).amax(1, keepdim=True)
-    return (functional.max_pool2d(change, NETWORK.patch_size) > _CHANGE).flatten(1).float()
+@cache
+def contested(size: str, place: str, width: int, height: int) -> Tensor:
+    """Return 1 where the shapes differ, of a size and place in a picture of so many pixels.
 
-
-def choose_tokens(likelihood: Tensor, rows: int, count: int) -> Tensor:
-    """Draw ``count`` different tokens (rows, K) for each row, oftener where it is likelier.
-
-    They must not depend on the row's own picture: the network would read the outline from which
-    tokens there are.
+    Only there can a picture be told to show the wrong shape: (1, height / 8, width / 8).
     """
-    noise = -torch.log(-torch.log(torch.rand(rows, len(likelihood)).clamp(1e-9, 1 - 1e-7)))
-    order = torch.log(likelihood + _ANYWHERE) + noise  # Gumbel's way to draw without replacement
-    return order.topk(min(count, len(likelihood))).indices
-
-
-def at_tokens(latents: Tensor, places: Tensor) -> Tensor:
-    """Take the patches of (N, C, H, W) at tokens (N, K): (N, K, p * p, C)."""
-    patches = functional.pixel_unshuffle(latents, NETWORK.patch_size).flatten(2)  # N C*p*p T
-    chosen = patches.gather(2, places[:, None].expand(-1, patches.shape[1], -1))
-    return chosen.unflatten(1, (latents.shape[1], -1)).permute(0, 3, 2, 1)
+    middle = Scene("", "white", "black", x=mean(PLACES[place]), radius=mean(SIZES[size]))
+    drawn = [draw(replace(middle, shape=shape), width, height).convert("L") for shape in SHAPES]
+    pixels = torch.stack(
+        [torch.frombuffer(bytearray(d.tobytes()), dtype=torch.uint8) for d in drawn]
+    )
+    covered = functional.avg_pool2d(pixels.view(-1, 1, height, width) / 255, 8)
+    return (covered.amax(0) - covered.amin(0) > _DIFFERS).float()
 
 
 @torch.no_grad()

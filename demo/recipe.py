@@ -73,11 +73,6 @@ class Stage:
     """Share of the timesteps drawn about ``middle``, the others evenly."""
     middle: float = 0.5
     """Where those lie most densely, as a share of all; none lies beyond the double of it."""
-    small_tokens: int = 48
-    """Most tokens that a step is taken on at 128 px, of 64; oftener such as lie at outlines."""
-    bucket_tokens: int = 112
-    """The same at a size of the 256 table, of about 256."""
-    bucket_batch: int = 8
 
 
 @dataclass(frozen=True)
@@ -97,40 +92,31 @@ class Recipe:
         # What the words mean, which is decided at high noise.
         Stage(3000, bucket_share=0.1, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
-        Stage(9000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
-        # Every size; some small ones remain, lest they be forgotten. Pictures begun from the
-        # true latents, noised, fail below t = 500 alone: so most of the steps go there.
+        Stage(6500, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
+        # Every size; some small ones remain, lest they be forgotten.
         Stage(
-            14000,
-            bucket_share=0.65,
-            weight_limit=100,
+            9000,
+            bucket_share=0.6,
+            weight_limit=60,
             timestep_power=1.0,
             middle_share=0.6,
-            middle=0.4,
-        ),
-        # Whole pictures, as they are drawn.
-        Stage(
-            2500,
-            bucket_share=0.65,
-            weight_limit=100,
-            timestep_power=1.0,
-            middle_share=0.6,
-            middle=0.35,
-            small_tokens=64,
-            bucket_tokens=1024,
+            middle=0.45,
         ),
     )
     steps_between_sheets: int = 3000
     steps_between_saves: int = 500
-    rate: float = 5e-4
+    rate: float = 8e-4
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a straight line."""
-    small_batch: int = 16
+    small_batch: int = 12
+    bucket_batch: int = 5
+    """Of whole pictures: which size it is, the network reads from where the tokens end."""
     ema: float = 0.999
     empty_captions: float = 0.125
     """Share of each batch that repeats a picture, noise and all, without its caption."""
-    outline_weight: float = 3.0
-    """What a token at an outline counts for in the loss, against one that is not."""
+    contested_weight: float = 12.0
+    """What a latent counts for in the loss where it tells one shape from another; others: 1.
+    There are few such, and circles came out square while they counted no more."""
     agreement: float = 4.0
     """How much such a pair should agree where the picture shows through the noise: guidance
     multiplies what separates them, and there that is nothing but error."""

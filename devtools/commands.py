@@ -74,6 +74,15 @@ COMMANDS = {
         "write the workflows of the template browser",
         {**_CLIENT, **_PACK},
     ),
+    "models": Command(
+        "devtools.official", "list the official files, where they go, and which are there", {}
+    ),
+    "screenshots": Command(
+        "devtools.screenshots",
+        "take the pictures of the help pages, in a browser",
+        {**_CLIENT, **_PACK, "playwright": "playwright"},
+    ),
+    "package": Command("devtools.package", "build the zip that would be published", {}),
     "pages": Command(
         "devtools.pages",
         "write the pages of docs/ that are made from tables in the code",

@@ -19,14 +19,14 @@ _FOLDERS = (
 )
 
 
-def furnish(base: Path, models: Mapping[str, Sequence[Path]]) -> None:
-    """Make a host's folders in ``base`` and place the pack and ``models`` (folder -> files).
+def furnish(base: Path, models: Mapping[str, Sequence[Path]], pack: Path = ROOT) -> None:
+    """Make a host's folders in ``base`` and place ``pack`` and ``models`` (folder -> files).
 
     Raises Failure where a model is not there.
     """
     for folder in _FOLDERS:
         (base / folder).mkdir(parents=True)
-    _place_pack(base / "custom_nodes" / PACK)
+    _place_pack(pack, base / "custom_nodes" / PACK)
     for folder, paths in models.items():
         target = base / "models" / folder
         target.mkdir(parents=True, exist_ok=True)
@@ -34,13 +34,13 @@ def furnish(base: Path, models: Mapping[str, Sequence[Path]]) -> None:
             _place_model(path.absolute(), target / path.name)
 
 
-def _place_pack(target: Path) -> None:
+def _place_pack(pack: Path, target: Path) -> None:
     try:
-        target.symlink_to(ROOT, target_is_directory=True)
+        target.symlink_to(pack, target_is_directory=True)
     except OSError:  # Windows without the right to make links
         target.mkdir()
         for name in SHIPPED:
-            source = ROOT / name
+            source = pack / name
             if source.exists():
                 _copy(source, target / name)
 

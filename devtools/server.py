@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from devtools import process
-from devtools.environment import host_folder
+from devtools.environment import ROOT, host_folder
 from devtools.failure import Failure
 from devtools.memory import anonymous_bytes
 from devtools.placing import furnish
@@ -35,9 +35,9 @@ class HostServer:
     """Context manager around a host process with its own throw-away folder.
 
     ``models`` maps a folder below ``models/`` to the files (or model folders) placed there;
-    ``port`` defaults to a free one. The process and ``base`` are gone on exit however the block
-    ends, unless this process itself is killed outright. Entering raises Failure when the host
-    does not answer within five minutes.
+    ``port`` defaults to a free one; ``pack`` is the folder that becomes the host's custom node.
+    The process and ``base`` are gone on exit however the block ends, unless this process itself
+    is killed outright. Entering raises Failure when the host does not answer within five minutes.
     """
 
     def __init__(
@@ -46,8 +46,10 @@ class HostServer:
         *,
         arguments: Sequence[str] = (),
         port: int | None = None,
+        pack: Path = ROOT,
     ) -> None:
         self.models = dict(models or {})
+        self.pack = pack
         self.host = host_folder()
         self.arguments = tuple(arguments)
         self.port = port or free_port()
@@ -84,7 +86,7 @@ class HostServer:
         self.base = Path(tempfile.mkdtemp(prefix="pixart-host-"))
         self._catch_signals()
         try:
-            furnish(self.base, self.models)
+            furnish(self.base, self.models, self.pack)
             self._start()
             self._wait_until_it_answers()
             self.seconds_to_start = time.monotonic() - began

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .adapters import PixArtControlNetLoader, PixArtLora
 from .host.files import register_folders
+from .host.routes import register_routes
 from .legacy import LEGACY, register_replacements
 from .load import PixArtModelLoader, PixArtT5Loader
 from .resolution import PixArtResolution, PixArtResolutionConditioning
@@ -40,8 +41,12 @@ class PixArtExtension(ComfyExtension):
     """What the host is given."""
 
     async def on_load(self) -> None:
-        """Make the host look into the folder of older packs, and know their nodes."""
+        """Make the host look into the folder of older packs, and know their nodes.
+
+        Also answer what the editor asks.
+        """
         register_folders()
+        register_routes()
         await register_replacements()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -56,8 +56,15 @@ class PixArtLora(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="MODEL"),
-                io.String.Output(display_name="report"),
+                io.Model.Output(
+                    display_name="MODEL",
+                    tooltip="The model with the LoRA on it; the one that came in is not changed.",
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="What the file holds, its rank and alpha, and what found no place in "
+                    "the model.",
+                ),
             ],
         )
 
@@ -95,7 +102,13 @@ class PixArtControlNetLoader(io.ComfyNode):
                     "model inside it is not used), an extracted one, or diffusers'.",
                 ),
             ],
-            outputs=[io.ControlNet.Output(display_name="CONTROL_NET")],
+            outputs=[
+                io.ControlNet.Output(
+                    display_name="CONTROL_NET",
+                    tooltip="The ControlNet, for Apply ControlNet. It fits the model that it was "
+                    "trained for, and each step takes longer with it.",
+                )
+            ],
         )
 
     @classmethod

@@ -39,8 +39,9 @@ class PixArtModelLoader(io.ComfyNode):
                     options=loading.VARIANT_CHOICES,
                     default=loading.VARIANT_CHOICES[0],
                     display_name="Variant",
-                    tooltip="Which PixArt the file is. Auto reads it from the file, and says in "
-                    "the log when it had to guess. A wrong one makes bad pictures, not an error.",
+                    tooltip="Which PixArt the file is. Auto reads it from the file, and says under "
+                    "the node when it had to guess. One that the tensors rule out is an error; a "
+                    "wrong one that they allow makes bad pictures.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
@@ -84,7 +85,13 @@ class PixArtModelLoader(io.ComfyNode):
                     "all behind it do too. It counts only with a KV compression.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="MODEL")],
+            outputs=[
+                io.Model.Output(
+                    display_name="MODEL",
+                    tooltip="The model, for PixArt Sampler or any other. Connect it to PixArt "
+                    "Prompt and PixArt Resolution too: they ask it what it was trained with.",
+                )
+            ],
         )
 
     @classmethod
@@ -151,7 +158,13 @@ class PixArtT5Loader(io.ComfyNode):
                     "is slow but leaves the card to the picture.",
                 ),
             ],
-            outputs=[io.Clip.Output(display_name="CLIP")],
+            outputs=[
+                io.Clip.Output(
+                    display_name="CLIP",
+                    tooltip="T5, for PixArt Prompt and PixArt Prompt Batch. ComfyUI's CLIP Text "
+                    "Encode takes it too, but does not clean the prompt or tell what was cut.",
+                )
+            ],
         )
 
     @classmethod

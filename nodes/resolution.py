@@ -46,9 +46,14 @@ class PixArtResolution(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="LATENT"),
-                io.Int.Output(display_name="width"),
-                io.Int.Output(display_name="height"),
+                io.Latent.Output(
+                    display_name="LATENT",
+                    tooltip="The empty latent, for the sampler: one for each picture of the batch.",
+                ),
+                io.Int.Output(display_name="width", tooltip="Width of the chosen size in pixels."),
+                io.Int.Output(
+                    display_name="height", tooltip="Height of the chosen size in pixels."
+                ),
             ],
         )
 
@@ -57,8 +62,10 @@ class PixArtResolution(io.ComfyNode):
         cls, width: int | None = None, height: int | None = None, sizing: str | None = EXACT
     ) -> bool | str:
         """Refuse sizes that cannot be drawn, before anything is loaded."""
+        if sizing is None:  # linked, so not known yet
+            return True
         try:
-            latent.check_wish(sizing or "", width, height)
+            latent.check_wish(sizing, width, height)
         except ValueError as error:
             return str(error)
         return True
@@ -102,7 +109,12 @@ class PixArtResolutionConditioning(io.ComfyNode):
                 _condition_side("width", "Width"),
                 _condition_side("height", "Height"),
             ],
-            outputs=[io.Conditioning.Output(display_name="CONDITIONING")],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="CONDITIONING",
+                    tooltip="The prompt with the size beside it. Give the negative the same size.",
+                )
+            ],
         )
 
     @classmethod

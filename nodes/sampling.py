@@ -12,6 +12,18 @@ from .host.solver import DiffusersSampler
 from .menu import CATEGORY
 
 _MODEL = "The model, from Load PixArt Model."
+_AUTO_WHOLE = (
+    "The method that removes the noise. auto is the one the model was made for: DPM-Solver++, or "
+    "for a distilled model LCM or DMD with its own steps and guidance, whatever is set here."
+)
+_AUTO_ALONE = (
+    "The method that removes the noise. auto is the one the model was made for: DPM-Solver++, or "
+    "for a distilled model LCM or DMD. Guidance stays what the guider says; those two want 1."
+)
+_AUTO_STEPS = (
+    "The solver that these noise levels are for, the same as in PixArt Solver. auto is the one "
+    "the model was made for, for a distilled model with its own steps, whatever Steps says."
+)
 
 
 class PixArtSampler(io.ComfyNode):
@@ -34,7 +46,6 @@ class PixArtSampler(io.ComfyNode):
                 ),
                 io.Latent.Input(
                     "latent_image",
-                    display_name="latent",
                     tooltip="An empty latent of the wanted size, or a picture to start from.",
                 ),
                 io.Int.Input(
@@ -59,7 +70,7 @@ class PixArtSampler(io.ComfyNode):
                     "published with; high values burn colours. 1 or less is none: the negative "
                     "prompt is ignored, and a step takes half the time.",
                 ),
-                _solver(),
+                _solver(_AUTO_WHOLE),
                 _denoise(),
                 io.String.Input(
                     "seeds",
@@ -70,7 +81,13 @@ class PixArtSampler(io.ComfyNode):
                     "picture is the one that its seed gives alone. Empty uses Seed for all.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="LATENT")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="LATENT",
+                    tooltip="The drawn picture, for VAE Decode with the VAE of the model: SDXL's "
+                    "for Sigma, SD 1.5's for alpha.",
+                )
+            ],
         )
 
     @classmethod
@@ -106,8 +123,13 @@ class PixArtSolver(io.ComfyNode):
             description="A solver of PixArt's reference pipeline for SamplerCustom and "
             "SamplerCustomAdvanced. Connect PixArt Schedule with the same solver as sigmas.",
             search_aliases=["pixart sampler select", "ksamplerselect"],
-            inputs=[_solver()],
-            outputs=[io.Sampler.Output(display_name="SAMPLER")],
+            inputs=[_solver(_AUTO_ALONE)],
+            outputs=[
+                io.Sampler.Output(
+                    display_name="SAMPLER",
+                    tooltip="The solver, for sampler of SamplerCustom or SamplerCustomAdvanced.",
+                )
+            ],
         )
 
     @classmethod
@@ -131,7 +153,7 @@ class PixArtSchedule(io.ComfyNode):
             search_aliases=["pixart sigmas", "basicscheduler"],
             inputs=[
                 io.Model.Input("model", tooltip=_MODEL),
-                _solver(),
+                _solver(_AUTO_STEPS),
                 _steps(),
                 _denoise(),
                 io.Int.Input(
@@ -153,7 +175,13 @@ class PixArtSchedule(io.ComfyNode):
                     "picture is finished.",
                 ),
             ],
-            outputs=[io.Sigmas.Output(display_name="SIGMAS")],
+            outputs=[
+                io.Sigmas.Output(
+                    display_name="SIGMAS",
+                    tooltip="The noise levels from high to low, for sigmas of SamplerCustom or "
+                    "SamplerCustomAdvanced.",
+                )
+            ],
         )
 
     @classmethod
@@ -165,15 +193,9 @@ class PixArtSchedule(io.ComfyNode):
         return io.NodeOutput(sigmas, ui={"text": list(notices)})
 
 
-def _solver() -> io.Input:
+def _solver(tooltip: str) -> io.Input:
     return io.Combo.Input(
-        "solver",
-        options=[AUTO, *SOLVERS],
-        default=AUTO,
-        display_name="Solver",
-        tooltip="The method that removes the noise. auto is the one the model was made for: "
-        "DPM-Solver++, or for a distilled model LCM or DMD with its own steps and guidance, "
-        "whatever is set here.",
+        "solver", options=[AUTO, *SOLVERS], default=AUTO, display_name="Solver", tooltip=tooltip
     )
 
 

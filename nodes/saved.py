@@ -33,7 +33,12 @@ class PixArtSaveConditioning(io.ComfyNode):
                     tooltip="Name of the file, to which a number is added; a/b makes a folder.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="file")],
+            outputs=[
+                io.String.Output(
+                    display_name="file",
+                    tooltip="Name of the file, as Load PixArt Prompt lists it.",
+                )
+            ],
         )
 
     @classmethod
@@ -71,8 +76,15 @@ class PixArtLoadConditioning(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="CONDITIONING"),
-                io.String.Output(display_name="text"),
+                io.Conditioning.Output(
+                    display_name="CONDITIONING",
+                    tooltip="The prompt as it was saved, as positive or negative of a sampler.",
+                ),
+                io.String.Output(
+                    display_name="text",
+                    tooltip="The words of the prompt; empty where they were not known when it "
+                    "was saved.",
+                ),
             ],
         )
 

@@ -58,8 +58,15 @@ class PixArtTextEncode(io.ComfyNode):
                 _model_input(),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="CONDITIONING"),
-                io.String.Output(display_name="encoded text"),
+                io.Conditioning.Output(
+                    display_name="CONDITIONING",
+                    tooltip="The encoded prompt, as positive or negative of a sampler.",
+                ),
+                io.String.Output(
+                    display_name="encoded text",
+                    tooltip="The prompt after cleaning, as it was given to T5. What was cut at the "
+                    "limit is still in it.",
+                ),
             ],
         )
 
@@ -98,8 +105,15 @@ class PixArtPromptBatch(io.ComfyNode):
                 _model_input(),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="CONDITIONING"),
-                io.Int.Output(display_name="count"),
+                io.Conditioning.Output(
+                    display_name="CONDITIONING",
+                    tooltip="The encoded prompts, one for each picture of the batch.",
+                ),
+                io.Int.Output(
+                    display_name="count",
+                    tooltip="How many prompts there are. Connect it to Batch size of PixArt "
+                    "Resolution, so that each gets its picture.",
+                ),
             ],
         )
 
@@ -142,20 +156,27 @@ class PixArtStyle(io.ComfyNode):
                     multiline=True,
                     default="",
                     display_name="Negative",
-                    tooltip="What it should not show; the style puts words of its own before it. "
-                    "Begin with a comma after PixArt's own styles: they join without one.",
+                    tooltip="What it should not show; the style adds words of its own. Those of "
+                    "PixArt's styles go right before it: begin with a comma, as they add none.",
                 ),
                 io.Combo.Input(
                     "style",
                     options=list(style_table.styles().styles),
                     display_name="Style",
                     tooltip="Those of PixArt's demo pages, then those of styles.csv (columns "
-                    "name, prompt, negative_prompt; {prompt} stands for yours).",
+                    "name, prompt, negative_prompt; prompt in curly braces stands for yours).",
                 ),
             ],
             outputs=[
-                io.String.Output(display_name="prompt"),
-                io.String.Output(display_name="negative"),
+                io.String.Output(
+                    display_name="prompt",
+                    tooltip="Your prompt with the words of the style, for PixArt Prompt.",
+                ),
+                io.String.Output(
+                    display_name="negative",
+                    tooltip="What the picture should not show: yours with the words of the style, "
+                    "for another PixArt Prompt.",
+                ),
             ],
         )
 
@@ -195,7 +216,12 @@ class PixArtNullConditioning(io.ComfyNode):
                     "caption as its first entry has, as the scripts do. Without it, at all.",
                 ),
             ],
-            outputs=[io.Conditioning.Output(display_name="CONDITIONING")],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="CONDITIONING",
+                    tooltip="The null caption, as negative of a sampler with the same model.",
+                )
+            ],
         )
 
     @classmethod

@@ -34,7 +34,11 @@ class PixArtModelInfo(io.ComfyNode):
                     tooltip="The model, from the folders diffusion_models and checkpoints.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="text")],
+            outputs=[
+                io.String.Output(
+                    display_name="text", tooltip="What was found in the file, a fact a line."
+                )
+            ],
         )
 
     @classmethod
@@ -71,7 +75,12 @@ class PixArtHED(io.ComfyNode):
                     tooltip="ControlNetHED.pth, from the folder controlnet.",
                 ),
             ],
-            outputs=[io.Image.Output(display_name="IMAGE")],
+            outputs=[
+                io.Image.Output(
+                    display_name="IMAGE",
+                    tooltip="The edges, as large as the picture, for image of Apply ControlNet.",
+                )
+            ],
         )
 
     @classmethod

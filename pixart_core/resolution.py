@@ -91,6 +91,16 @@ def choose_size(wish: Wish) -> Size:
     return Size(width, height, f"{width} × {height}, of the {_name(table)} table")
 
 
+def sizing_error(sizing: str) -> SamplingError:
+    """Say that a way of choosing a size is unknown."""
+    return SamplingError(
+        "The picture's size cannot be chosen",
+        found=f"the sizing {sizing!r}",
+        expected=f"one of {', '.join(SIZINGS)}",
+        advice="Choose one of them.",
+    )
+
+
 def _bucket(wish: Wish) -> tuple[Bucket, int]:
     if wish.sizing == BY_ASPECT:
         table = wish.table or _LABELLED

@@ -30,7 +30,7 @@ def check_free(target: Path, force: bool, folder: bool) -> None:
             f"{target.name} was not written",
             found="something of that name there already",
             expected="a free name",
-            advice="Choose another one, or give --force to replace it.",
+            advice="Choose another one, or (on the command line) give --force to replace it.",
         )
     if target.is_dir() != folder:
         raise WritingError(

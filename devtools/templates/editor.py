@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .graph import Link, Node, Template
+from .graph import App, Link, Node, Template
 
 Info = Mapping[str, Any]
 """``/object_info`` of a host."""
@@ -14,6 +14,8 @@ _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 _WIDTH, _WIDE = 340, 420
 _COLUMN, _GAP, _TOP = 480, 70, 60
 _TITLE, _SLOT, _LINE, _TEXT, _SAID = 40, 22, 28, 150, 90
+_SHOWN = {"PixArtModelLoader": 46, "PixArtTextEncode": 58, "PixArtResolution": 110}
+"""Height of what the pack's own part of the editor puts under its nodes."""
 _NOTE = 99
 """Id of the note; templates have fewer nodes."""
 _NOTE_LINE, _NOTE_LETTERS = 24, 48
@@ -23,8 +25,9 @@ def editor_form(template: Template, info: Info, version: str) -> dict[str, Any]:
     """Return the workflow as the editor saves it; ``version`` is the pack's."""
     links = _links(template, info)
     places = _places(template, info)
+    then = "randomize" if template.app else "fixed"
     nodes = [
-        _node(node, info, links, places[node.number], order, version)
+        _node(node, info, links, places[node.number], order, version, then)
         for order, node in enumerate(template.nodes)
     ]
     return {
@@ -34,9 +37,17 @@ def editor_form(template: Template, info: Info, version: str) -> dict[str, Any]:
         "links": [[number, *link] for number, link in links.items()],
         "groups": [],
         "config": {},
-        "extra": {},
+        "extra": _app_mode(template.app) if template.app else {},
         "version": 0.4,
     }
+
+
+def _app_mode(app: App) -> dict[str, Any]:
+    shown = {
+        "inputs": [[node.number, name] for node, name in app.inputs],
+        "outputs": [node.number for node in app.outputs],
+    }
+    return {"linearMode": True, "linearData": shown}
 
 
 def _inputs(node: Node, info: Info) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -81,6 +92,7 @@ def _node(
     place: tuple[int, int],
     order: int,
     version: str,
+    then: str,
 ) -> dict[str, Any]:
     inputs = _inputs(node, info)
     incoming = {link[3]: number for number, link in links.items() if link[2] == node.number}
@@ -107,7 +119,7 @@ def _node(
         **({"title": node.title} if node.title else {}),
         **{"inputs": sockets, "outputs": outputs},
         "properties": _properties(node, info, version),
-        "widgets_values": _widget_values(node, info),
+        "widgets_values": _widget_values(node, info, then),
     }
 
 
@@ -119,7 +131,8 @@ def _properties(node: Node, info: Info, version: str) -> dict[str, Any]:
     return {**about, "models": models} if models else about
 
 
-def _widget_values(node: Node, info: Info) -> list[Any]:
+def _widget_values(node: Node, info: Info, then: str) -> list[Any]:
+    """Return them in their order; ``then`` is what becomes of the seed after each run."""
     values: list[Any] = []
     for name, (kind, options) in _inputs(node, info).items():
         if not _is_widget(kind, options):
@@ -129,7 +142,7 @@ def _widget_values(node: Node, info: Info) -> list[Any]:
             _default(kind, options) if given is None or isinstance(given, Link) else given
         )
         if options.get("control_after_generate"):
-            values.append("fixed")
+            values.append(then)
         if options.get("image_upload"):
             values.append("image")
     return values
@@ -152,7 +165,7 @@ def _size(node: Node, info: Info) -> tuple[int, int]:
             wide = wide or tall
             height += _TEXT if tall else _LINE * (1 + bool(options.get("control_after_generate")))
     if described["python_module"].startswith("custom_nodes."):
-        height += _SAID
+        height += _SAID + _SHOWN.get(node.kind, 0)
     if node.kind in ("SaveImage", "PreviewImage", "LoadImage"):
         height += _WIDTH
     return (_WIDE if wide else _WIDTH), height

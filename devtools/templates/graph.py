@@ -30,6 +30,16 @@ class Node:
         return Link(self, slot)
 
 
+@dataclass(frozen=True)
+class App:
+    """What of a graph the host's app mode shows."""
+
+    inputs: tuple[tuple[Node, str], ...]
+    """Widgets, by node and name."""
+    outputs: tuple[Node, ...]
+    """Nodes whose pictures make the gallery."""
+
+
 @dataclass
 class Template:
     """A graph with what the template browser and the reader of the graph are told."""
@@ -39,6 +49,8 @@ class Template:
     note: str
     """Markdown, shown beside the graph."""
     nodes: list[Node] = field(default_factory=list)
+    app: App | None = None
+    """Set where it opens as an app."""
 
     def add(self, kind: str, title: Any = "", **inputs: Any) -> Node:
         """Add a node; an input may be a value, a `ModelFile`, or a link as in ``node[0]``."""

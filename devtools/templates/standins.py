@@ -26,6 +26,19 @@ _SMALL = {
 }
 
 
+def opened_with_standins(workflow: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a template's form for the editor with the demo's files in its loaders."""
+    changed = copy.deepcopy(workflow)
+    first = {kind: value for (kind, name), value in _LOADERS.items() if name != "variant"}
+    for node in changed["nodes"]:
+        if node["type"] in first:
+            node["widgets_values"][0] = first[node["type"]]
+            node["properties"].pop("models", None)
+        if node["type"] == "PixArtModelLoader":
+            node["widgets_values"][1] = "auto"
+    return changed
+
+
 def with_standins(graph: Graph, own: Mapping[tuple[str, str], Any] | None = None) -> Graph:
     """Return a copy of a template's API form that the demo's files can run.
 

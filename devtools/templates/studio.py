@@ -10,10 +10,10 @@ from . import files
 from .files import ModelFile
 from .graph import Link, Node, Template
 
-_PROMPT = (
+PROMPT = (
     "A small cactus with a happy face in the Sahara desert, soft morning light, detailed photograph"
 )
-_NEGATIVE = "blurry, low quality, watermark"
+NEGATIVE = "blurry, low quality, watermark"
 _HOW = (
     "1. Put the files into the folders that *Load …* shows in red, and press R.\n"
     "2. Write what you want to see.\n"
@@ -43,8 +43,8 @@ class Studio:
         variant: str = "auto",
         t5: ModelFile | str = files.T5,
         precision: str = "auto",
-        prompt: str = _PROMPT,
-        negative: str = _NEGATIVE,
+        prompt: str | Link = PROMPT,
+        negative: str | Link = NEGATIVE,
     ) -> None:
         self.template = template
         add = template.add
@@ -54,7 +54,7 @@ class Studio:
         self.positive = self.prompt(prompt, "Prompt")
         self.negative = self.prompt(negative, "Negative prompt")
 
-    def prompt(self, text: str, title: str) -> Link:
+    def prompt(self, text: str | Link, title: str) -> Link:
         """Add an encoded prompt."""
         inputs = {"clip": self.clip, "text": text, "cleaning": "auto", "model": self.model}
         return self.template.add("PixArtTextEncode", title, **inputs)[0]

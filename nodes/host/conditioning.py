@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +14,15 @@ import torch
 from torch import Tensor
 
 from ...pixart_core.errors import ConditioningError
-from ...pixart_core.text.cleaning import AUTO, CLEANINGS, CleanedPrompt, clean
+from ...pixart_core.text.cleaning import AUTO, CLEANINGS
 from ...pixart_core.text.saved import PromptNote
-from ...pixart_core.text.tokens import FittedTokens, fit_tokens, real_tokens
-from ...pixart_core.variants import LONGEST_PROMPT, Variant
+from ...pixart_core.variants import Variant
 from .caption import batch_of
 from .model import require_variant
-from .prompt_text import pieces_of, text_of
-from .t5_tokens import TOKENS_KEY, UNCUT
+from .prompt_reading import ReadPrompt, read_prompt, unreadable_by
+from .t5_tokens import TOKENS_KEY
 
 log = logging.getLogger("pixart")
-
-_WORD = re.compile(r"\S+")
-
-_MOST_LETTERS = 20_000
-"""Far more than any model reads; what lies beyond would only take time."""
-_MOST_SHOWN = 1_000
-"""Letters at each end of what was cut."""
 
 CLEANING_CHOICES = [AUTO, *CLEANINGS]
 
@@ -69,23 +59,6 @@ class EncodedPrompt:
     """How many prompts."""
 
 
-@dataclass(frozen=True)
-class _ReadPrompt:
-    """One prompt, ready for T5."""
-
-    cleaned: CleanedPrompt
-    text: str
-    tokens: FittedTokens[tuple[Any, float]]
-    unread: tuple[str, ...]
-    """What of it the model does not get to read, a phrase each; empty if it reads all."""
-    limit: int
-
-    @property
-    def notice(self) -> str:
-        """How many tokens it takes, and what is not read."""
-        return ". ".join([f"{len(self.tokens.kept)} of {self.limit} tokens", *self.unread])
-
-
 def encode_prompts(
     clip: comfy.sd.CLIP | None, texts: Sequence[str], cleaning: str, model: Any
 ) -> EncodedPrompt:
@@ -103,9 +76,9 @@ def encode_prompts(
             advice="Write a prompt on each line.",
         )
     if clip is None:  # from a checkpoint without a text encoder
-        raise _unreadable("none")
+        raise unreadable_by("none")
     variant = None if model is None else require_variant(model)
-    read = [_read(clip, text, cleaning, variant) for text in texts]
+    read = [read_prompt(clip.tokenize, text, cleaning, variant) for text in texts]
     _warn(read)
     conditioning = _together(_encode_all(clip, read))
     lines = "\n".join(prompt.text for prompt in read)
@@ -120,45 +93,14 @@ def t5_of(clip: comfy.sd.CLIP) -> tuple[str, str]:
     return (source.name, source.precision) if source else ("", "")
 
 
-def _read(clip: comfy.sd.CLIP, text: str, cleaning: str, variant: Variant | None) -> _ReadPrompt:
-    limit = variant.tokens if variant else LONGEST_PROMPT
-    whole, text = text, text[:_MOST_LETTERS]
-    cleaned = clean(pieces_of(text), cleaning, variant.family if variant else None)
-    written = text if cleaned.text == text else text_of(cleaned.pieces)
-    tokens = fit_tokens(_t5_tokens(clip, written), limit)
-    unread = []
-    if text.strip() and not cleaned.text.strip():
-        unread.append(f'The cleaning "{cleaned.cleaning}" left nothing of the prompt')
-    if len(whole) > len(text):
-        unread.append(f"Of {len(whole):,} letters only the first {len(text):,} were read")
-    if tokens.cut:
-        unread.append(f"Cut: {_cut_words(clip, cleaned, limit)}")
-    return _ReadPrompt(cleaned, written, tokens, tuple(unread), limit)
-
-
-def _cut_words(clip: comfy.sd.CLIP, prompt: CleanedPrompt, limit: int) -> str:
-    """Return the words that do not fit wholly into the limit, as they were written."""
-    ends = [found.end() for found in _WORD.finditer(prompt.text)]
-
-    def tokens_up_to(end: int) -> int:
-        return len(_t5_tokens(clip, text_of(prompt.up_to(end))))
-
-    fitting = bisect_right(ends, limit, key=tokens_up_to)
-    cut = prompt.text[ends[fitting - 1] if fitting else 0 :].strip()
-    more = len(cut) - 2 * _MOST_SHOWN
-    if more <= 0:
-        return cut
-    return f"{cut[:_MOST_SHOWN]} … ({more:,} letters) … {cut[-_MOST_SHOWN:]}"
-
-
-def _warn(read: Sequence[_ReadPrompt]) -> None:
+def _warn(read: Sequence[ReadPrompt]) -> None:
     for notice in dict.fromkeys(prompt.notice for prompt in read if prompt.unread):
         log.warning("Not all of a prompt is read: %s", notice)
     for notice in dict.fromkeys(p.cleaned.notice for p in read if p.cleaned.notice):
         log.warning("%s.", notice)
 
 
-def _encode_all(clip: comfy.sd.CLIP, read: Sequence[_ReadPrompt]) -> list[Any]:
+def _encode_all(clip: comfy.sd.CLIP, read: Sequence[ReadPrompt]) -> list[Any]:
     """Return the conditioning of each prompt; those that are the same are encoded once."""
     encoded: dict[str, Any] = {}
     distinct = {prompt.text: prompt for prompt in read}
@@ -193,28 +135,12 @@ def _note(clip: comfy.sd.CLIP, text: str, cleaning: str, variant: Variant | None
     return PromptNote(text, cleaning, variant.family if variant else "", name, precision)
 
 
-def _tell(read: Sequence[_ReadPrompt]) -> str:
+def _tell(read: Sequence[ReadPrompt]) -> str:
     told = [prompt.notice for prompt in read]
     if len(told) > 1:
         told = [f"{i}: {notice}" for i, notice in enumerate(told, 1)]
     aside = dict.fromkeys(prompt.cleaned.notice for prompt in read if prompt.cleaned.notice)
     return "\n".join([*told, *aside])
-
-
-def _t5_tokens(clip: comfy.sd.CLIP, text: str) -> list[tuple[Any, float]]:
-    tokens = clip.tokenize(text, tokenizer_options={UNCUT: True})
-    if list(tokens) == [TOKENS_KEY]:
-        return real_tokens(tokens[TOKENS_KEY])
-    raise _unreadable(f"one with tokens of {', '.join(tokens) or 'no kind'}")
-
-
-def _unreadable(found: str) -> ConditioningError:
-    return ConditioningError(
-        "The prompt cannot be read by this text encoder",
-        found=found,
-        expected="T5 alone",
-        advice="Load a T5 file with Load T5 for PixArt.",
-    )
 
 
 def _check_finite(clip: comfy.sd.CLIP, embedding: Tensor) -> None:
@@ -228,6 +154,6 @@ def _check_finite(clip: comfy.sd.CLIP, embedding: Tensor) -> None:
         f"{' and '.join(sorted(dtypes))}"
         + (f', the precision being "{precision}"' if precision else ""),
         expected="finite numbers",
-        advice="Set the precision of Load T5 for PixArt to bf16 or fp32; if that does not help, "
-        "the file is damaged.",
+        advice="Load T5 with Load T5 for PixArt, in the precision bf16 or fp32; if that does not "
+        "help, the file is damaged.",
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import comfy.model_management
 import torch
 
 from ...pixart_core.errors import SamplingError
-from ...pixart_core.resolution import EXACT, NEAREST, Size, Wish, choose_size
+from ...pixart_core.resolution import EXACT, NEAREST, SIZINGS, Size, Wish, choose_size, sizing_error
 from .model import require_pixart
 
 SIDE_STEP = 16
@@ -32,10 +33,15 @@ def size_of(wish: Wish, table: str, model: Any, image: Any) -> Size:
     Raises SamplingError for an exact size out of step and for an image that is missing or wanted
     and empty.
     """
-    check_wish(wish.sizing, wish.width, wish.height)
     side = TABLES[table] or (None if model is None else _trained_side(model))
     picture = None if image is None else (image.shape[2], image.shape[1])
-    size = choose_size(Wish(**{**vars(wish), "table": side, "picture": picture}))
+    return size_for(replace(wish, table=side, picture=picture))
+
+
+def size_for(wish: Wish) -> Size:
+    """Return the size for a wish; raise SamplingError as `size_of` does."""
+    check_wish(wish.sizing, wish.width, wish.height)
+    size = choose_size(wish)
     check_sides(width=size.width, height=size.height)
     return size
 
@@ -64,6 +70,8 @@ def check_wish(sizing: str, width: int | None, height: int | None) -> None:
 
     What is None (linked, so not known yet) is passed over.
     """
+    if sizing not in SIZINGS:
+        raise sizing_error(sizing)
     if sizing == EXACT:
         check_sides(width=width, height=height)
     elif sizing == NEAREST:

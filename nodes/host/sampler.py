@@ -95,7 +95,7 @@ def schedule(
         )
     if denoise == 0:
         return torch.zeros(0), ()
-    choice = choose(solver, steps, 1.0, model.model.variant)
+    choice = choose(solver, steps, 1.0, model.model.variant, patched=bool(model.patches))
     sigmas = own_sigmas(choice.solver, choice.steps, denoise)
     end = min(end, len(sigmas) - 1)
     return own_sigmas(choice.solver, choice.steps, denoise, start, end), choice.notices

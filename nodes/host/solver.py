@@ -161,6 +161,6 @@ def _check_finite(samples: Tensor) -> None:
             "The picture came out empty",
             found="a latent with values that are not finite (NaN or infinity)",
             expected="finite numbers",
-            advice="Set the weight precision of Load PixArt Model to fp32 or bf16, and check that "
+            advice="Set Weight precision of Load PixArt Model to fp32 or bf16, and check that "
             "the prompts come from a T5 in bf16 or fp32.",
         )

@@ -47,7 +47,9 @@ def open_control(path: Path) -> OpenedControl:
     if table is None or mlp is None or table.ndim != 2 or table.shape[0] % HEAD_SIZE:
         raise CheckpointError(
             f"{files.source.name} is no PixArt ControlNet",
-            found=f"tensors such as {some(list(files.tensors), 2)}",
+            found=f"tensors such as {some(list(files.tensors), 2)}"
+            if files.tensors
+            else "no tensors",
             expected="controlnet.0.copied_block… or controlnet_blocks.0.transformer_block…",
             advice="Choose a ControlNet that was trained for PixArt.",
         )

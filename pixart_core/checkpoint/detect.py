@@ -114,7 +114,7 @@ def _take_choice(chosen: str, possible: tuple[str, ...]) -> Variant:
         f"The file cannot be loaded as {chosen}",
         found=f"tensors that only fit {', '.join(possible)}",
         expected=f"tensors of {chosen}",
-        advice=f"Set variant to {AUTO} or to one that fits.",
+        advice=f"Set Variant to {AUTO} or to one that fits.",
     )
 
 
@@ -207,6 +207,6 @@ def _compression(shapes: Shapes, depth: int, chosen: KVCompression | None) -> KV
             f"The file cannot be loaded with the KV compression {chosen.mode}",
             found=f"block {min(chosen.layers)} as the first that compresses",
             expected=f"one of the model's {depth} blocks, counted from 0",
-            advice="Set the first KV block as in the training configuration.",
+            advice="Set First KV block as in the training configuration.",
         )
     return KVCompression(chosen.mode, chosen.factor, reached)

@@ -28,7 +28,16 @@ _TELLTALES = (
     ("proj_in.weight", "a video model", "Load Diffusion Model"),
     ("context_embedder.weight", "a Stable Diffusion 3 or Flux model", "Load Diffusion Model"),
     ("double_blocks.0.img_attn.qkv.weight", "a Flux model", "Load Diffusion Model"),
-    ("controlnet_blocks.0.after_proj.weight", "a PixArt ControlNet without its model", "its base"),
+    (
+        "controlnet_blocks.0.after_proj.weight",
+        "a PixArt ControlNet without its model",
+        "Load PixArt ControlNet",
+    ),
+    (
+        "controlnet.0.after_proj.weight",
+        "a PixArt ControlNet without its model",
+        "Load PixArt ControlNet",
+    ),
     ("decoder.conv_in.weight", "a VAE", "Load VAE"),
     ("taesd_decoder.1.weight", "a tiny VAE", "Load VAE"),
 )
@@ -64,7 +73,7 @@ def check_is_pixart(shapes: Shapes) -> None:
         raise _unfit("a LoRA", "Load the model it was made for here, and the LoRA with its node.")
     raise CheckpointError(
         "This file cannot be loaded as a PixArt model",
-        found=f"{len(shapes)} tensors ({some(shapes)})",
+        found=f"{len(shapes)} tensors ({some(shapes)})" if shapes else "no tensors",
         expected=f"a PixArt transformer, with tensors such as {next(iter(_NEEDED))}",
         advice="Choose a file with a PixArt model.",
     )

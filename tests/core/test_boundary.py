@@ -17,7 +17,7 @@ NODES_MAY = sys.stdlib_module_names
 COMMAND = ROOT / "pixart_core" / "__main__.py"
 """A command line of its own: it may print, and show a bar."""
 HOST_SIDE_MAY = sys.stdlib_module_names | {
-    *("torch", "transformers", "comfy", "folder_paths", "latent_preview", "server")
+    *("aiohttp", "torch", "transformers", "comfy", "folder_paths", "latent_preview", "server")
 }
 CORE = sorted((ROOT / "pixart_core").rglob("*.py"))
 NODES = sorted((ROOT / "nodes").glob("*.py"))

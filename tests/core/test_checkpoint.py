@@ -105,7 +105,7 @@ def test_names_decide_where_tensors_cannot(name: str, wanted: str, ground: str) 
 
 def test_a_choice_is_taken_unless_the_tensors_rule_it_out() -> None:
     assert detect(original_shapes("sigma-512"), chosen="alpha-256").variant.name == "alpha-256"
-    with pytest.raises(CheckpointError, match=r"only fit sigma-512.*Set variant to auto"):
+    with pytest.raises(CheckpointError, match=r"only fit sigma-512.*Set Variant to auto"):
         detect(original_shapes("sigma-512", 1024, 300), chosen="alpha-1024")
 
 

@@ -9,27 +9,20 @@ import pytest
 import torch
 
 from demo.captions import Captioner, load_tokenizer
-from demo.denoiser import (
-    Pair,
-    Pictures,
-    Trainer,
-    at_outlines,
-    at_tokens,
-    choose_tokens,
-    new_pair,
-)
+from demo.denoiser import Pair, Pictures, Trainer, contested, new_pair
 from demo.recipe import Recipe, Stage
-from demo.scenes import Scene, random_scene
-from demo.vae import latents_of, patch_means
+from demo.scenes import random_scene
+from demo.vae import patch_means
 from devtools.environment import host_folder
 from devtools.reference import relative_error
 
 RECIPE = Recipe(
     stages=(
         Stage(2, bucket_share=0.0, weight_limit=2000, timestep_power=0.7),
-        Stage(2, bucket_share=1.0, weight_limit=60, timestep_power=1.0, bucket_batch=3),
+        Stage(2, bucket_share=1.0, weight_limit=60, timestep_power=1.0),
     ),
     small_batch=4,
+    bucket_batch=4,
     steps_between_sheets=1,
     steps_between_saves=1,
     empty_captions=0.25,
@@ -82,32 +75,15 @@ def test_an_untrained_network_answers_with_its_input(height: int, width: int) ->
     assert relative_error(found, x) < 0.1
 
 
-def test_the_network_on_some_tokens_is_the_network_on_a_picture() -> None:
-    pair = new_pair(0)
-    generator = torch.Generator().manual_seed(0)
-    pair.requires_grad_(False)
-    for weight in pair.parameters():
-        weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
-    ids = torch.randint(3, 100, (2, 7), generator=generator)
-    x = torch.randn(2, 4, 16, 24, generator=generator)
-    given = (x, torch.tensor([10, 500]), ids, torch.ones_like(ids))
-    every = torch.stack([torch.randperm(96, generator=generator) for _ in range(2)])
-    whole = at_tokens(pair(*given), every)
-    assert relative_error(pair.at_tokens(*given, every), whole) < 1e-5
-    assert relative_error(pair.at_tokens(*given, every[:, :50]), whole[:, :50]) > 1e-3
-
-
-def test_tokens_are_drawn_where_outlines_lie_whatever_the_picture() -> None:
-    scenes = [Scene("square", "red", "blue", radius=radius) for radius in (0.2, 0.3)]
-    likelihood = at_outlines(latents_of(scenes, 256, 256).float()).mean(0)
-    corner, outline, inner = 0, 8 * 16 + 3, 8 * 16 + 5
-    assert likelihood[corner] == 0
-    assert likelihood[outline] == likelihood[inner] == 0.5
-    drawn = choose_tokens(likelihood, 200, 60)
-    assert all(len(set(row)) == 60 for row in drawn.tolist())
-    share = (drawn == outline).any(1).float().mean(), (drawn == corner).any(1).float().mean()
-    assert share[0] > 2 * share[1] > 0
-    assert sorted(choose_tokens(likelihood, 1, 999)[0].tolist()) == list(range(256))
+def test_what_tells_shapes_apart_is_known() -> None:
+    tokens = contested("large", "", 256, 192)
+    assert tokens.shape == (1, 24, 32)
+    far, middle = tokens[0, 0, 0], tokens[0, 12, 16]
+    assert [far, middle] == [0, 0]
+    # The corner of a square, which no circle has.
+    assert tokens[0, 12 - 6, 16 - 6] == 1
+    assert contested("large", "left", 256, 192)[0, :, :16].sum() > tokens[0, :, :16].sum()
+    assert contested("small", "", 256, 192).sum() < tokens.sum()
 
 
 def test_a_latent_is_the_mean_of_its_patch() -> None:

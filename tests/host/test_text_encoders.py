@@ -148,7 +148,7 @@ def test_an_embedding_that_is_not_finite_is_an_error(load: Load, tmp_path: Path)
     tensors = demo_tensors()
     tensors["encoder.final_layer_norm.weight"][:] = 3e38
     save_file(tensors, tmp_path / "t5.safetensors")
-    message = r'T5, which .* float32, the precision being "fp32", expected finite numbers. Set the'
+    message = r'T5, which .* float32, the precision being "fp32", expected finite numbers. Load T5'
     with pytest.raises(ValueError, match=message):
         embedding(load(tmp_path / "t5.safetensors", "fp32"), "a circle")
 
