@@ -19,6 +19,7 @@ _PUT = """async kind => {
     app.graph.clear();
     const node = LiteGraph.createNode(kind);
     node.pos = [420, 180];
+    app.graph.add(node);
     for (const widget of node.widgets ?? []) {
         // The editor keeps values by a node's number, and each node here is the first.
         const { values } = widget.options ?? {};
@@ -27,7 +28,6 @@ _PUT = """async kind => {
             widget.value = choices[0] ?? "";
         }
     }
-    app.graph.add(node);
     app.canvas.deselectAll();
     Object.assign(app.canvas.ds, { scale: 1, offset: [0, 0] });
     app.canvas.setDirty(true, true);

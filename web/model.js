@@ -8,7 +8,7 @@ function question(node) {
 }
 
 function show(node, answer) {
-  const line = area(node, "pixart_file", 20);
+  const line = area(node, "pixart_file", 48);
   line.textContent = answer?.text ?? "";
   line.title = answer?.notice ?? "";
   line.style.color = answer?.notice ? "var(--warning-text, #d90)" : "var(--descrip-text, #999)";

@@ -14,7 +14,7 @@ _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 _WIDTH, _WIDE = 340, 420
 _COLUMN, _GAP, _TOP = 480, 70, 60
 _TITLE, _SLOT, _LINE, _TEXT, _SAID = 40, 22, 28, 150, 90
-_SHOWN = {"PixArtModelLoader": 46, "PixArtTextEncode": 58, "PixArtResolution": 110}
+_SHOWN = {"PixArtModelLoader": 74, "PixArtTextEncode": 58, "PixArtResolution": 110}
 """Height of what the pack's own part of the editor puts under its nodes."""
 _NOTE = 99
 """Id of the note; templates have fewer nodes."""
