@@ -92,10 +92,10 @@ class Recipe:
         # What the words mean, which is decided at high noise.
         Stage(3000, bucket_share=0.1, weight_limit=500, timestep_power=0.75),
         # Which shape, and its outline, which are decided at middling noise.
-        Stage(6500, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
+        Stage(8000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten.
         Stage(
-            9000,
+            14000,
             bucket_share=0.6,
             weight_limit=60,
             timestep_power=1.0,
