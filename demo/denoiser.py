@@ -106,12 +106,12 @@ def _pass_through(transformer: PixArtTransformer) -> None:
     tokens = grid.expand(64, -1, -1).clone()
     tokens[..., carriers] += torch.randn(*tokens.shape[:2], patch)
     # The last norm takes the mean off each token and makes its deviation 1.
-    mean, deviation = tokens.mean(-1).mean(), tokens.std(-1).mean()
+    middle, deviation = tokens.mean(-1).mean(), tokens.std(-1).mean()
     rows = last.linear.weight.zero_().view(-1, NETWORK.out_channels, size)
     for place in range(rows.shape[0]):
         for channel in range(NETWORK.in_channels):
             rows[place, channel, carriers[channel * rows.shape[0] + place]] = deviation
-    last.linear.bias.zero_().view(-1, NETWORK.out_channels)[:, : NETWORK.in_channels] = mean
+    last.linear.bias.zero_().view(-1, NETWORK.out_channels)[:, : NETWORK.in_channels] = middle
     last.scale_shift_table.zero_()
     transformer.t_embedder.mlp.get_submodule("2").get_parameter("weight").zero_()
 

@@ -15,7 +15,7 @@ OFFICIAL: tuple[ModelFile, ...] = (
 )
 """Those that the templates name. The machines that the pack is built on cannot reach them."""
 
-_ENDS = 0.05
+_ROUNDING = 0.05
 """How far a file's size may be from the listed one, as a share: those are rounded."""
 
 
@@ -45,5 +45,5 @@ def _state(file: ModelFile, folder: Path | None) -> str:
     if not found:
         return "missing" if folder else "-"
     size = found[0].stat().st_size / 1e9
-    whole = abs(size - file.gigabytes) <= max(_ENDS * file.gigabytes, 0.01)
+    whole = abs(size - file.gigabytes) <= max(_ROUNDING * file.gigabytes, 0.01)
     return "there" if whole else "size?"

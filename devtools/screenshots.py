@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from playwright.sync_api import FloatRect, Page
 
 from devtools.client import HostClient
-from devtools.editor import open_editor
+from devtools.editor import of_ours, open_editor
 from devtools.environment import ROOT
 from devtools.models import demo_models
 from devtools.server import HostServer
@@ -51,16 +52,14 @@ def main(arguments: list[str]) -> int:
             path = PAGES / f"{kind}.png"
             _take(page, kind, path)
             print(path)
-    return 0
+    for complaint in of_ours(complaints):
+        print(complaint, file=sys.stderr)
+    return int(bool(of_ours(complaints)))
 
 
 def documented(client: HostClient) -> list[str]:
     """Return the ids of the pack's nodes that the menu shows."""
-    return sorted(kind for kind, node in client.object_info().items() if _is_ours(node))
-
-
-def _is_ours(node: dict[str, object]) -> bool:
-    return node["category"] == "PixArt" and not node.get("deprecated")
+    return sorted(k for k, node in client.object_info().items() if node["category"] == "PixArt")
 
 
 def _take(page: Page, kind: str, path: Path) -> None:

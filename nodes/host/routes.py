@@ -45,7 +45,7 @@ def _handler(answer: Callable[[Asked], Any]) -> Callable[[web.Request], Any]:
 
 
 def _model(asked: Asked) -> Asked:
-    """Say in a line what a model file is: {file, variant} -> {text}."""
+    """Say in a line what a model file is: {file, variant} -> {text, notice}."""
     known = _known(asked)
     variant = known.variant
     facts = (

@@ -132,9 +132,11 @@ def _shards(index: Path) -> tuple[Path, ...]:
         raise CheckpointError(
             f"The model in {index.parent.name} is not complete",
             found=f"no file {missing[0]}" if missing else f"no list of files in {index.name}",
-            expected=f"the {len(names) or ''} files that {index.name} names".replace("  ", " "),
-            advice=f"Download {'the missing files' if missing else 'it again'} into the same "
-            "folder.",
+            expected=f"the files that {index.name} names, {len(names)} of them"
+            if missing
+            else "names of files in it",
+            advice=f"Download {'the missing files' if missing else index.name + ' again'} into "
+            "the same folder.",
         )
     return tuple(index.parent / name for name in names)
 
