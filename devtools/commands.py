@@ -59,6 +59,21 @@ COMMANDS = {
         "teach the demo model a word from eight pictures, inside the host",
         {**_CLIENT, **_PACK, "tqdm": "tqdm"},
     ),
+    "soak": Command(
+        "devtools.soak.command",
+        "run a long mixed queue on one server: the same pictures, and no memory lost",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm", "matplotlib": "matplotlib"},
+    ),
+    "fuzz": Command(
+        "devtools.fuzz.command",
+        "give damaged files to every reader, for so many minutes",
+        {"torch": "torch", **_PACK, "tqdm": "tqdm"},
+    ),
+    "verify": Command(
+        "devtools.verify.command",
+        "try your own files: pictures by ours, by ComfyUI's own PixArt and by diffusers",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm"},
+    ),
     "parity": Command(
         "devtools.parity",
         "compare our transformer with diffusers', --full at the released size",
@@ -74,6 +89,11 @@ COMMANDS = {
         "write the workflows of the template browser",
         {**_CLIENT, **_PACK},
     ),
+    "pictures": Command(
+        "devtools.templates.pictures",
+        "draw the pictures of README, registry and template browser by the demo model",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm"},
+    ),
     "models": Command(
         "devtools.official", "list the official files, where they go, and which are there", {}
     ),
@@ -81,6 +101,11 @@ COMMANDS = {
         "devtools.screenshots",
         "take the pictures of the help pages, in a browser",
         {**_CLIENT, **_PACK, "playwright": "playwright"},
+    ),
+    "freeze": Command(
+        "devtools.freeze",
+        "keep this version's nodes and workflows, which later versions must go on running",
+        {**_CLIENT, **_PACK},
     ),
     "package": Command("devtools.package", "build the zip that would be published", {}),
     "pages": Command(

@@ -35,7 +35,8 @@ class HostServer:
     """Context manager around a host process with its own throw-away folder.
 
     ``models`` maps a folder below ``models/`` to the files (or model folders) placed there;
-    ``port`` defaults to a free one; ``pack`` is the folder that becomes the host's custom node.
+    ``port`` defaults to a free one; ``pack`` is the folder that becomes the host's custom node;
+    ``variables`` are added to the process's environment.
     The process and ``base`` are gone on exit however the block ends, unless this process itself
     is killed outright. Entering raises Failure when the host does not answer within five minutes.
     """
@@ -47,9 +48,11 @@ class HostServer:
         arguments: Sequence[str] = (),
         port: int | None = None,
         pack: Path = ROOT,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.models = dict(models or {})
         self.pack = pack
+        self.variables = dict(variables or {})
         self.host = host_folder()
         self.arguments = tuple(arguments)
         self.port = port or free_port()
@@ -76,10 +79,15 @@ class HostServer:
         """Tell whether the host's process is alive."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Number of the host's process."""
+        assert self._process is not None
+        return self._process.pid
+
     def anonymous_bytes(self) -> int:
         """Return the memory that the host's process has in use, mapped files apart."""
-        assert self._process is not None
-        return anonymous_bytes(self._process.pid)
+        return anonymous_bytes(self.pid)
 
     def __enter__(self) -> HostServer:
         began = time.monotonic()
@@ -126,7 +134,8 @@ class HostServer:
         ]
 
     def _start(self) -> None:
-        variables = {**_VARIABLES, **os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        always = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        variables = {**_VARIABLES, **os.environ, **always, **self.variables}
         self._process = process.start(
             self._command(), folder=self.host, log=self.log, variables=variables
         )

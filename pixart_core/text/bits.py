@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import PixArtError
 from ..memory import give_back, in_own_memory
-from .t5 import T5Shape
+from .t5 import T5Shape, transformers_config
 
 _OLDEST = (0, 46)
 """The first bitsandbytes that quantises on the CPU, too."""
@@ -46,20 +46,10 @@ def load_in_bits(tensors: Iterable[tuple[str, Tensor]], shape: T5Shape, bits: in
 
 
 def _empty_model(shape: T5Shape, bits: int) -> Any:
-    from transformers import T5Config, T5EncoderModel
+    from transformers import T5EncoderModel
 
-    config = T5Config(
-        d_model=shape.width,
-        d_kv=shape.head_size,
-        d_ff=shape.mlp_size,
-        num_layers=shape.layers,
-        num_heads=shape.heads,
-        feed_forward_proj="gated-gelu",
-        is_encoder_decoder=False,
-        use_cache=False,
-    )
     with torch.device("meta"):
-        model = T5EncoderModel(config)
+        model = T5EncoderModel(transformers_config(shape))
         for module in list(model.modules()):
             for name, layer in list(module.named_children()):
                 if isinstance(layer, nn.Linear) and name != _LEFT_WIDE:

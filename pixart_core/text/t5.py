@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -70,6 +71,22 @@ def detect_t5(shapes: Shapes) -> T5Shape:
         heads=heads,
         head_size=shapes[_Q][0] // heads,
         mlp_size=shapes[_GATED][0],
+    )
+
+
+def transformers_config(shape: T5Shape) -> Any:
+    """Return transformers' ``T5Config`` of such an encoder."""
+    from transformers import T5Config
+
+    return T5Config(
+        d_model=shape.width,
+        d_kv=shape.head_size,
+        d_ff=shape.mlp_size,
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        use_cache=False,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from devtools.freeze import NODES as NODES_FILE
+from devtools.freeze import releases
 from devtools.templates.sources import TEMPLATES
 from devtools.templates.standins import opened_with_standins
 from devtools.templates.writing import WORKFLOWS
@@ -18,6 +20,14 @@ APP = "PixArt.app"
 PACK = "ComfyUI-PixArt"
 FILES = ("file", "variant", "vae_name", "image")
 """Inputs that name files, which are not those of the template here."""
+
+RELEASED = [
+    path
+    for folder in releases()
+    for path in sorted(folder.glob("*.json"))
+    if path.name != NODES_FILE and path.read_bytes() != (WORKFLOWS / path.name).read_bytes()
+]
+"""Those that were saved otherwise; what is as it was opens as a template."""
 
 LOOK = """() => ({
     kinds: app.graph._nodes.map(n => n.type),
@@ -67,6 +77,19 @@ def test_a_template_opens(editor: Page, tmp_path: Path, name: str) -> None:
         for key, value in node["inputs"].items():
             if key not in FILES:
                 assert inputs[key] == value, f"{number}.{key}"
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_a_release_saved_opens(editor: Page, path: Path) -> None:
+    content = opened_with_standins(json.loads(path.read_text(encoding="utf-8")))
+    content["extra"] = {}
+    open_template(editor, path.stem, content)
+    assert editor.evaluate(LOOK)["missing"] == []
+    sent = editor.evaluate("app.graphToPrompt().then(both => both.output)")
+    told = json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8"))
+    for number, node in told.items():
+        values = {k: v for k, v in node["inputs"].items() if k not in FILES}
+        assert {k: sent[number]["inputs"].get(k) for k in values} == values
 
 
 def test_the_app_draws_what_its_form_says(editor: Page, tmp_path: Path) -> None:
