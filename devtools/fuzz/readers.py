@@ -1,0 +1,125 @@
+"""What reads files: each with a good file to damage, small so that many can be tried."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from pixart_core.checkpoint.control import open_control
+from pixart_core.checkpoint.hints import NOTE
+from pixart_core.checkpoint.layouts import to_diffusers
+from pixart_core.checkpoint.opening import open_model
+from pixart_core.lora.reading import read_lora
+from pixart_core.lora.settings import read_settings
+from pixart_core.lora.targets import targets_of
+from pixart_core.network import NetworkConfig, PixArtTransformer
+from pixart_core.network.control import PixArtControl
+from pixart_core.text.saved import PromptNote, SavedPrompt, load_prompt, save_prompt
+from pixart_core.text.styles import read_styles
+from pixart_core.text.t5 import T5Shape, tensor_shapes
+from pixart_core.text.t5_file import open_t5
+
+_NETWORK = NetworkConfig(2, 72, 288, 4, 8, 2, 32, 16, False, 120)
+_T5 = T5Shape(layers=1, width=8, heads=2, head_size=4, mlp_size=8)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader, and what it should bear to be given."""
+
+    name: str
+    suffix: str
+    good: Callable[[Path], bytes]
+    """Makes a good file's content; it may use the folder."""
+    read: Callable[[Path], object]
+
+
+def _tensors(model: torch.nn.Module) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return {key: torch.randn(value.shape).half() for key, value in model.state_dict().items()}
+
+
+def _model(_: Path) -> bytes:
+    return save(_tensors(PixArtTransformer(_NETWORK)), {"format": "pt", NOTE: "alpha-256"})
+
+
+def _diffusers(_: Path) -> bytes:
+    tensors = to_diffusers(_tensors(PixArtTransformer(_NETWORK)))
+    return save({key: value.clone() for key, value in tensors.items()})
+
+
+def _pickle(_: Path) -> bytes:
+    out = io.BytesIO()
+    torch.save({"state_dict": _tensors(PixArtTransformer(_NETWORK)), "epoch": 3}, out)
+    return out.getvalue()
+
+
+def _control(_: Path) -> bytes:
+    return save(_tensors(PixArtControl(_NETWORK, device="meta")))
+
+
+def _t5(_: Path) -> bytes:
+    return save({key: torch.zeros(shape).half() for key, shape in tensor_shapes(_T5).items()})
+
+
+def _lora(_: Path) -> bytes:
+    names = [f"base_model.model.transformer_blocks.{i}.attn2.to_q" for i in range(2)]
+    names += ["lora_unet_transformer_blocks_0_attn1_to_k", "transformer.proj_out"]
+    parts = {"lora_A.weight": (2, 72), "lora_B.weight": (72, 2), "alpha": ()}
+    return save({f"{n}.{part}": torch.ones(shape) for n in names for part, shape in parts.items()})
+
+
+def _prompt(folder: Path) -> bytes:
+    path = folder / "good.safetensors"
+    embedding, mask = torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.long)
+    save_prompt(path, SavedPrompt(embedding, mask, PromptNote(text="a cat", family="alpha")))
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def _styles(_: Path) -> bytes:
+    rows = ["name,prompt,negative_prompt", 'Mine,"{prompt}, in oil","bad, ""worse"""', "Two,b,"]
+    return "\n".join(rows).encode()
+
+
+def _settings(_: Path) -> bytes:
+    told = {"r": 8, "lora_alpha": 16, "use_rslora": True, "alpha_pattern": {"attn1.*": 4}}
+    return json.dumps({**told, "target_modules": ["to_q"], "peft_type": "LORA"}).encode()
+
+
+def _read_lora(path: Path) -> object:
+    shapes = {k: tuple(v.shape) for k, v in _tensors(PixArtTransformer(_NETWORK)).items()}
+    return read_lora(path, targets_of(shapes))
+
+
+def _read_settings(path: Path) -> object:
+    beside = path.with_name("adapter_config.json")
+    path.rename(beside)
+    return read_settings(beside.with_name("adapter_model.safetensors"))
+
+
+def _read_model(path: Path) -> object:
+    opened = open_model(path)
+    opened.check_complete()
+    return [float(tensor.float().sum()) for _, tensor in opened.tensors()]
+
+
+READERS = (
+    Reader("model", ".safetensors", _model, _read_model),
+    Reader("diffusers-model", ".safetensors", _diffusers, _read_model),
+    Reader("pickled-model", ".pth", _pickle, _read_model),
+    Reader("controlnet", ".safetensors", _control, open_control),
+    Reader("t5", ".safetensors", _t5, open_t5),
+    Reader("lora", ".safetensors", _lora, _read_lora),
+    Reader("lora-settings", ".json", _settings, _read_settings),
+    Reader("prompt", ".safetensors", _prompt, load_prompt),
+    Reader("styles", ".csv", _styles, read_styles),
+)

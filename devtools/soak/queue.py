@@ -1,0 +1,128 @@
+"""The queue itself: what comes next, and what must come of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from PIL import Image
+
+from devtools.client import Event, ExecutionFailed, HostClient, Interrupted, Rejected
+from devtools.server import HostServer
+
+from .kinds import BAD, GOOD, SAMPLER, Graph, graph_of
+
+_SEEDS = (1, 2)
+_LONG = 30
+"""Steps of a prompt that is to be interrupted."""
+_SETTLE_SECONDS = 1.0
+_SHARES = {"good": 60, "two at once": 10, "interrupted": 12, "bad": 12, "free": 6}
+
+
+class Queue:
+    """Draws from the mix at random; ``faults`` are sentences about what was not as it should be."""
+
+    def __init__(self, server: HostServer, rng: random.Random) -> None:
+        self._server, self._rng = server, rng
+        self._client = HostClient(server.address)
+        self._references: dict[tuple[str, int], str] = {}
+        self._numbers = iter(range(10**9))
+        self._actions: dict[str, Callable[[], None]] = {
+            "good": self._good,
+            "two at once": self._two_at_once,
+            "interrupted": self._interrupted,
+            "bad": self._bad,
+            "free": self._client.free,
+        }
+        self.counts: Counter[str] = Counter()
+        self.faults: list[str] = []
+
+    def draw_references(self) -> None:
+        """Draw each good graph once, while nothing else has happened."""
+        for kind in GOOD:
+            for seed in _SEEDS:
+                self._references[kind, seed] = self._drawn(self._client, kind, seed)
+
+    def next_prompt(self) -> None:
+        """Let something happen."""
+        (what,) = self._rng.choices(list(_SHARES), list(_SHARES.values()))
+        self.counts[what] += 1
+        self._actions[what]()
+
+    def settle(self) -> None:
+        """Free what can be freed, so that two moments can be compared."""
+        self._client.free()
+        self._check(self._client, "plain", _SEEDS[0])
+        self._client.free()
+        time.sleep(_SETTLE_SECONDS)
+
+    def _drawn(self, client: HostClient, kind: str, seed: int) -> str:
+        graph = graph_of(GOOD[kind], seed, f"soak-{next(self._numbers)}")
+        pictures = [client.image(image) for image in client.run(graph).images()]
+        return hashlib.sha256(b"".join(_pixels(picture) for picture in pictures)).hexdigest()
+
+    def _check(self, client: HostClient, kind: str, seed: int) -> None:
+        try:
+            same = self._drawn(client, kind, seed) == self._references[kind, seed]
+        except (Rejected, ExecutionFailed, Interrupted) as error:
+            self.faults.append(f"{kind}, seed {seed}: {error}")
+            return
+        if not same:
+            self.faults.append(f"{kind}, seed {seed}: another picture than at first")
+
+    def _one(self) -> tuple[str, int]:
+        return self._rng.choice(list(GOOD)), self._rng.choice(_SEEDS)
+
+    def _good(self) -> None:
+        self._check(self._client, *self._one())
+
+    def _two_at_once(self) -> None:
+        both = [self._one(), self._one()]
+        threads = [
+            threading.Thread(target=self._check, args=(HostClient(self._server.address), *one))
+            for one in both
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _interrupted(self) -> None:
+        kind, seed = self._one()
+        graph = graph_of(GOOD[kind], seed, f"soak-{next(self._numbers)}", _LONG)
+        last = self._rng.randrange(1, _LONG // 2)
+
+        def on_event(event: Event) -> None:
+            at = event.kind == "progress" and event.data.get("node") == SAMPLER
+            if at and int(event.data["value"]) == last:
+                self._client.interrupt()
+
+        try:
+            self._client.run(graph, on_event)
+        except Interrupted:
+            return
+        self.faults.append(f"{kind}: went on after an interrupt at step {last}")
+
+    def _bad(self) -> None:
+        kind = self._rng.choice(list(BAD))
+        graph: Graph = graph_of(BAD[kind], 1, f"soak-{next(self._numbers)}")
+        try:
+            self._client.run(graph)
+        except Rejected:
+            return
+        except ExecutionFailed as failure:
+            if ": found " in failure.message:
+                return
+            self.faults.append(f"{kind}: no sentence but “{failure.message[:200]}”")
+            return
+        self.faults.append(f"{kind}: neither refused nor failed")
+
+
+def _pixels(png: bytes) -> bytes:
+    """Return a picture without what the host writes beside it."""
+    return Image.open(io.BytesIO(png)).tobytes()

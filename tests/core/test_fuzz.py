@@ -1,0 +1,55 @@
+"""The fuzzer itself, a short run of it, and all that it ever found."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from devtools.fuzz.command import CRASHES, fuzz
+from devtools.fuzz.mutation import damaged
+from devtools.fuzz.readers import READERS, Reader
+from devtools.fuzz.trial import attempt
+
+SECONDS = 20
+BY_NAME = {reader.name: reader for reader in READERS}
+FOUND = sorted(CRASHES.glob("*")) if CRASHES.is_dir() else []
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_a_good_file_is_read(tmp_path: Path, reader: Reader) -> None:
+    path = tmp_path / f"good{reader.suffix}"
+    path.write_bytes(reader.good(tmp_path))
+    assert reader.read(path) is not None
+
+
+def test_damage_differs_and_is_the_seeds() -> None:
+    good = READERS[0].good(Path())
+    first, again, other = (damaged(good, random.Random(seed)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_what_a_reader_does_not_bear_is_told() -> None:
+    def fails(path: Path) -> object:
+        return path.read_bytes()[99]
+
+    def swells(path: Path) -> object:
+        return [bytearray(2**30)]
+
+    for read, told in ((fails, "IndexError"), (swells, "MB for 1 bytes")):
+        crash = attempt(Reader("x", ".bin", lambda folder: b"", read), b"x")
+        assert crash is not None
+        assert told in crash.why
+
+
+def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
+    tried, crashes = fuzz(random.randrange(2**32), SECONDS, tmp_path)
+    assert not crashes, {path.name: crash.why for path, crash in crashes.items()}
+    assert min(tried.values()) >= 20
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.name)
+def test_what_was_once_found_is_borne(path: Path) -> None:
+    reader = BY_NAME[path.name.rpartition("-")[0]]
+    assert attempt(reader, path.read_bytes()) is None

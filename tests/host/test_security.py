@@ -1,0 +1,102 @@
+"""While every node runs: no socket, no process, and no file outside the host's folders.
+
+An audit hook in a host of its own writes down what the pack does; imports are left aside.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools.client import HostClient
+from devtools.environment import ROOT, host_folder
+from devtools.models import demo_models
+from devtools.server import HostServer
+from tests.corpus.furnishing import furnish
+from tests.corpus.habitats import HABITATS
+
+HOOK = """
+import json, os, sys, traceback
+
+_PACK = os.sep + "ComfyUI-PixArt" + os.sep
+_WATCHED = {
+    "open", "socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen",
+    "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "urllib.Request",
+    "webbrowser.open", "os.remove", "os.rename", "shutil.rmtree", "pickle.find_class",
+}
+_busy = False
+
+
+def _hook(event, args):
+    global _busy
+    if event not in _WATCHED or _busy:
+        return
+    _busy = True
+    try:
+        names = [frame.f_code.co_filename for frame, _ in traceback.walk_stack(None)]
+        mine = next((i for i, name in enumerate(names) if _PACK in name), None)
+        if mine is not None and not any("importlib" in name for name in names[:mine]):
+            with open(os.environ["PIXART_AUDIT"], "a") as out:
+                out.write(json.dumps([event, [str(arg) for arg in args], names[mine]]) + "\\n")
+    finally:
+        _busy = False
+
+
+sys.addaudithook(_hook)
+"""
+HARMLESS = ("open", "os.remove", "os.rename", "pickle.find_class")
+
+
+@pytest.fixture(scope="module")
+def said(
+    tmp_path_factory: pytest.TempPathFactory, loras: list[Path], controlnets: list[Path]
+) -> Iterator[tuple[HostServer, list[list[Any]]]]:
+    folder = tmp_path_factory.mktemp("audit")
+    (folder / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
+    log = folder / "audit.jsonl"
+    models = {**demo_models(), "loras": loras, "controlnet": controlnets}
+    models["checkpoints"] = [path for path in controlnets if path.name == "with-model.pth"]
+    variables = {"PYTHONPATH": str(folder), "PIXART_AUDIT": str(log)}
+    with HostServer(models, variables=variables) as server:
+        client = HostClient(server.address)
+        furnish(server, client)
+        for graph in HABITATS.values():
+            client.run(graph)
+        lines = log.read_text(encoding="utf-8").splitlines()
+        yield server, [json.loads(line) for line in lines]
+
+
+def test_the_hook_hears_the_pack(said: tuple[HostServer, list[list[Any]]]) -> None:
+    _, events = said
+    opened = [args[0] for event, args, _ in events if event == "open"]
+    assert any(name.endswith("pixart-demo.safetensors") for name in opened)
+
+
+def test_no_socket_and_no_process(said: tuple[HostServer, list[list[Any]]]) -> None:
+    _, events = said
+    assert not [event for event in events if event[0] not in HARMLESS]
+
+
+def test_files_lie_in_the_hosts_folders(said: tuple[HostServer, list[list[Any]]]) -> None:
+    server, events = said
+    allowed = [server.base, ROOT, host_folder(), Path(sys.prefix)]
+    allowed += [path.parent for paths in server.models.values() for path in paths]
+    roots = [path.resolve() for path in allowed]
+    for event, args, where in events:
+        if event not in ("open", "os.remove", "os.rename") or args[0].isdigit():
+            continue
+        path = Path(args[0]).resolve()
+        known = any(path.is_relative_to(root) for root in roots)
+        assert known or path.is_relative_to("/proc") or str(path) == "/dev/null", (path, where)
+
+
+def test_only_names_of_tensors_are_unpickled(said: tuple[HostServer, list[list[Any]]]) -> None:
+    _, events = said
+    for event, args, _ in events:
+        if event == "pickle.find_class":
+            assert args[0].startswith(("torch", "collections", "numpy")), args
