@@ -23,7 +23,7 @@ from pixart_core.network.blocks import Block
 from pixart_core.network.positions import position_grid
 
 from .captions import Captioner, new_encoder
-from .recipe import NETWORK, TRAINED_SIDE, Recipe, Stage
+from .recipe import GUIDANCE, NETWORK, TRAINED_SIDE, Recipe, Stage
 from .scenes import PLACES, SHAPES, SIZES, Scene, draw
 
 _DIFFERS = 0.1
@@ -211,9 +211,11 @@ class Trainer:
         # decides the picture hardly count.
         weight = (1 / alpha).clamp(max=stage.weight_limit)
         loss = (weight * counts * (predicted - noise).square()).mean()
-        shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
-        apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
-        return loss + self.recipe.agreement * apart * empty / batch
+        # The sampler never uses a prediction alone but both of a pair, the difference multiplied:
+        # what is wrong with it counts, and where the shape shows already there is nothing else.
+        guided = predicted[own:] + GUIDANCE * (predicted[:empty] - predicted[own:])
+        missed = weight[:empty] * counts[:empty] * (guided - noise[:empty]).square()
+        return loss + self.recipe.guided_weight * missed.mean()
 
     def _timesteps(self, stage: Stage, count: int) -> Tensor:
         even = torch.rand(count) ** stage.timestep_power
@@ -263,16 +265,27 @@ def contested(size: str, place: str, width: int, height: int) -> Tensor:
 
 
 @torch.no_grad()
-def sample(pair: Pair, ids: Tensor, mask: Tensor, side: int, steps: int = 20) -> Tensor:
-    """Draw latents for token rows, the last row being the empty caption: (N - 1, 4, h, w)."""
+def sample(
+    pair: Pair,
+    ids: Tensor,
+    mask: Tensor,
+    size: tuple[int, int],
+    steps: int = 20,
+    seed: int = 0,
+) -> Tensor:
+    """Draw latents for token rows, the last row being the empty caption: (N - 1, 4, h, w).
+
+    ``size``: width and height in pixels.
+    """
     solver = DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
     solver.set_timesteps(steps)
     count = len(ids) - 1
     ids = torch.cat([ids[:-1], ids[-1:].expand(count, -1)])
     mask = torch.cat([mask[:-1], mask[-1:].expand(count, -1)])
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(count, NETWORK.in_channels, side // 8, side // 8, generator=generator)
+    generator = torch.Generator().manual_seed(seed)
+    width, height = (side // 8 for side in size)
+    x = torch.randn(count, NETWORK.in_channels, height, width, generator=generator)
     for t in solver.timesteps:
         cond, uncond = pair(torch.cat([x, x]), t.expand(2 * count), ids, mask).chunk(2)
-        x = solver.step(uncond + 4.5 * (cond - uncond), t, x).prev_sample
+        x = solver.step(uncond + GUIDANCE * (cond - uncond), t, x).prev_sample
     return x

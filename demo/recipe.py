@@ -37,6 +37,9 @@ TEXT = T5Config(
 VAE_SCALE = 0.18215
 """Factor between the host's latents and the denoiser's, the one of Stable Diffusion's VAE."""
 
+GUIDANCE = 4.5
+"""The guidance that the model is made for, PixArt's own."""
+
 TRAINED_SIDE = 256
 """Side in pixels for which the file's position grid is written."""
 
@@ -56,6 +59,13 @@ SMALL = PictureSet(128, 128, 5000)
 BUCKETS = tuple(
     PictureSet(width, height, 400 if width == height else 160) for width, height in BUCKETS_256
 )
+
+
+POLISHED = (
+    PictureSet(128, 128, 400),
+    *(PictureSet(width, height, 12) for width, height in BUCKETS_256),
+)
+"""What the denoiser draws for the decoder's last lesson."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Recipe:
         Stage(8000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten.
         Stage(
-            14000,
+            15000,
             bucket_share=0.6,
             weight_limit=60,
             timestep_power=1.0,
@@ -103,6 +113,9 @@ class Recipe:
             middle=0.45,
         ),
     )
+    polish_steps: int = 3000
+    polish_batch: int = 16
+    polish_rate: float = 1e-3
     steps_between_sheets: int = 3000
     steps_between_saves: int = 500
     rate: float = 8e-4
@@ -112,16 +125,13 @@ class Recipe:
     bucket_batch: int = 5
     """Of whole pictures: which size it is, the network reads from where the tokens end."""
     ema: float = 0.999
-    empty_captions: float = 0.125
+    empty_captions: float = 0.3
     """Share of each batch that repeats a picture, noise and all, without its caption."""
     contested_weight: float = 12.0
     """What a latent counts for in the loss where it tells one shape from another; others: 1.
     There are few such, and circles came out square while they counted no more."""
-    agreement: float = 4.0
-    """How much such a pair should agree where the picture shows through the noise: guidance
-    multiplies what separates them, and there that is nothing but error."""
-    agreement_below: int = 400
-    """The timestep from which on the picture shows."""
+    guided_weight: float = 0.5
+    """What the error of such a pair counts for, put together as the sampler does it."""
     partial_captions: float = 0.12
     """Share of captions that leave something open, a colour say."""
     strange_words: float = 0.1

@@ -1,7 +1,8 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
 Three stages (autoencoder, latents, denoiser with T5), each kept in ``--work``, so that a killed
-run goes on where it was. Deterministic for a seed as far as torch is.
+run goes on where it was; then the decoder's last lesson. Deterministic for a seed as far as torch
+is.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pixart_core.network.positions import position_grid
 from .captions import Captioner, load_tokenizer, pad_rows
 from .denoiser import Pair, Pictures, Trainer, sample
 from .judge import judge
-from .recipe import BUCKETS, NETWORK, SMALL, TRAINED_SIDE, Recipe
+from .polish import polish
+from .recipe import BUCKETS, NETWORK, POLISHED, SMALL, TRAINED_SIDE, Recipe
 from .scenes import SEEN, UNSEEN, Scene, random_scene
 from .vae import host_layout, latents_of, restored_pictures, train_vae
 
@@ -66,8 +68,9 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
             sheet = _sheet(copy.deepcopy(pair).cpu(), vae, captioner, side, step)
             sheet.save(work / f"step-{step:05}-{side}.png")
 
-    pair = Trainer(recipe, captioner, device).run(small, buckets, work / "denoiser.pt", look)
-    _write(pair.cpu(), vae, out)
+    pair = Trainer(recipe, captioner, device).run(small, buckets, work / "denoiser.pt", look).cpu()
+    polish(vae, pair, captioner, recipe, POLISHED)
+    _write(pair, vae, out)
 
 
 def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:
@@ -101,7 +104,7 @@ def _sheet(
 ) -> Image.Image:
     scenes = _sheet_scenes()
     rows = [captioner.tokenizer(text)["input_ids"] for text in [*(s.caption() for s in scenes), ""]]
-    pictures = _images(restored_pictures(vae, sample(pair, *pad_rows(rows), side)))
+    pictures = _images(restored_pictures(vae, sample(pair, *pad_rows(rows), (side, side))))
     pairs = [(judge(picture), scene) for picture, scene in zip(pictures, scenes, strict=True)]
     right = {
         "colours": sum(verdict.has_colours_of(scene) for verdict, scene in pairs),

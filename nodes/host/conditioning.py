@@ -20,6 +20,7 @@ from ...pixart_core.variants import Variant
 from .caption import batch_of
 from .model import require_variant
 from .prompt_reading import ReadPrompt, read_prompt, unreadable_by
+from .room import room_for
 from .t5_tokens import TOKENS_KEY
 
 log = logging.getLogger("pixart")
@@ -59,6 +60,11 @@ class EncodedPrompt:
     """How many prompts."""
 
 
+@room_for(
+    "The prompt cannot be encoded",
+    "Set T5's Precision to int8 (offloadable) or its Device to cpu; or save the prompts where T5 "
+    "fits, and load them here without it.",
+)
 def encode_prompts(
     clip: comfy.sd.CLIP | None, texts: Sequence[str], cleaning: str, model: Any
 ) -> EncodedPrompt:

@@ -19,6 +19,7 @@ from ...pixart_core.checkpoint.report import guess_notice
 from ...pixart_core.network.config import KVCompression
 from ...pixart_core.variants import VARIANTS
 from .model import PixArtModel, PixArtModelConfig
+from .room import room_for
 
 log = logging.getLogger("pixart")
 
@@ -42,6 +43,10 @@ class LoadedModel:
     text: str
 
 
+@room_for(
+    "The model cannot be loaded",
+    "Close what else uses the memory, or set Weight precision to bf16 or fp8.",
+)
 def load_model(
     path: Path,
     variant: str,

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.sampling.choice import choose
 from ...pixart_core.sampling.course import own_sigmas
+from .room import room_for
 from .solver import DiffusersSampler, require_model
 
 _LARGEST_SEED = 2**64 - 1
@@ -35,6 +36,11 @@ class Settings:
     all."""
 
 
+@room_for(
+    "The picture cannot be drawn",
+    "Draw fewer pictures at once, or a smaller one and enlarge it afterwards; close what else uses "
+    "the memory.",
+)
 def sample(
     model: Any, positive: Any, negative: Any, latent: dict[str, Any], settings: Settings
 ) -> tuple[dict[str, Any], tuple[str, ...]]:

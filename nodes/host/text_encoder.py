@@ -17,6 +17,7 @@ import torch
 
 from ...pixart_core.text.t5 import T5Shape
 from ...pixart_core.text.t5_file import T5File, open_t5, tokenizer_of
+from .room import room_for
 from .t5_tokens import TOKENS_KEY, PixArtTokenizer, tokenizer_data
 from .t5_transformers import BitsT5
 from .t5_weights import FP8, INT8, Layout, T5Weights
@@ -90,6 +91,11 @@ def devices() -> list[str]:
     return [AUTO, _CPU, *(str(device) for device in found if device.type != _CPU)]
 
 
+@room_for(
+    "T5 cannot be loaded",
+    "Set Precision to int8 (offloadable), which takes half of it, or Device to cpu; or save the "
+    "prompts where T5 fits, and load them here without it.",
+)
 def load_text_encoder(
     path: Path, precision: str, device: str, disable_dynamic: bool = False
 ) -> comfy.sd.CLIP:

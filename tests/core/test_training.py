@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 
 from demo.captions import Captioner, load_tokenizer
 from demo.denoiser import Pair, Pictures, Trainer, contested, new_pair
-from demo.recipe import Recipe, Stage
+from demo.polish import polish, steady
+from demo.recipe import PictureSet, Recipe, Stage
 from demo.scenes import random_scene
-from demo.vae import patch_means
+from demo.vae import latents_of, patch_means, restored_pictures
 from devtools.environment import host_folder
 from devtools.reference import relative_error
 
@@ -101,3 +104,27 @@ def test_the_empty_rows_come_last(captioner: Captioner) -> None:
     assert mask.sum(1)[-2:].tolist() == [1, 1]
     assert ids[-2:, 0].tolist() == [1, 1]
     assert (mask.sum(1)[:3] > 1).all()
+
+
+def test_polishing_brings_trembling_latents_nearer_to_the_right_ones() -> None:
+    rng = random.Random(1)
+    right = latents_of([random_scene(rng) for _ in range(12)], 64, 64).float()
+    torch.manual_seed(0)
+    trembling = right + 0.5 * torch.randn_like(right)
+    vae = AutoencoderTiny().eval()
+    upper = vae.decoder.layers[5:].state_dict()
+    before = {key: value.clone() for key, value in upper.items()}
+    wanted = restored_pictures(vae, right[6:])
+    missed = (restored_pictures(vae, trembling[6:]) - wanted).square().mean()
+    steady(vae, [(trembling[:6], right[:6])], replace(RECIPE, polish_steps=60, polish_batch=6))
+    assert all(torch.equal(value, upper[key]) for key, value in before.items())
+    left = (restored_pictures(vae, trembling[6:]) - restored_pictures(vae, right[6:])).square()
+    assert left.mean() < 0.8 * missed
+
+
+def test_the_denoiser_draws_what_polishing_learns_from(captioner: Captioner) -> None:
+    vae, recipe = AutoencoderTiny().eval(), replace(RECIPE, polish_steps=1)
+    first = vae.decoder.layers[0].weight.clone()
+    sets = [PictureSet(64, 64, 2), PictureSet(128, 64, 1)]
+    polish(vae, new_pair(0).requires_grad_(False), captioner, recipe, sets)
+    assert not torch.equal(vae.decoder.layers[0].weight, first)

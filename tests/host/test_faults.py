@@ -1,0 +1,188 @@
+"""What may happen to a server: kills, missing memory, files that change, another server beside."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devtools.client import Event, ExecutionFailed, HostClient, Interrupted, Rejected
+from devtools.failure import Failure
+from devtools.models import demo_models
+from devtools.server import HostServer
+
+from .graphs import Graph, text_to_image
+from .test_prompt_nodes import picture_bytes, saving_prompt
+
+MODEL = "model.safetensors"
+
+
+def small(seed: int, **inputs: dict[str, object]) -> Graph:
+    size = {"width": 128, "height": 128}
+    return text_to_image(PixArtResolution=size, PixArtSampler={"steps": 2, "seed": seed}, **inputs)
+
+
+def picture(client: HostClient, graph: Graph) -> bytes:
+    (content,) = picture_bytes(client, client.run(graph))
+    return content
+
+
+@pytest.fixture(scope="module")
+def reference(client: HostClient) -> bytes:
+    return picture(client, small(3))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[tuple[HostServer, HostClient, Path]]:
+    """A server of its own whose model file may be changed."""
+    path = tmp_path / MODEL
+    shutil.copy(demo_models()["diffusion_models"][0], path)
+    with HostServer({**demo_models(), "diffusion_models": [path]}) as server:
+        yield server, HostClient(server.address, timeout=60), path
+
+
+def with_own_model(graph: Graph) -> Graph:
+    graph["1"]["inputs"]["file"] = MODEL
+    return graph
+
+
+def killed_at(server: HostServer, client: HostClient, graph: Graph, kind: str, node: str) -> None:
+    """Kill the server as soon as it says this of a node."""
+
+    def on_event(event: Event) -> None:
+        if event.kind == kind and event.data.get("node") == node:
+            os.killpg(server.pid, signal.SIGKILL)
+
+    with pytest.raises(Failure):
+        client.run(graph, on_event)
+
+
+@pytest.mark.parametrize(
+    ("kind", "node"), [("executing", "1"), ("executing", "2"), ("progress", "6")]
+)
+def test_a_killed_server_leaves_nothing_half(
+    kind: str, node: str, reference: bytes, tmp_path: Path
+) -> None:
+    with HostServer(demo_models()) as server:
+        killed_at(server, HostClient(server.address, timeout=60), small(3), kind, node)
+        assert not list((server.base / "output").rglob("*.*"))
+    with HostServer(demo_models()) as server:
+        assert picture(HostClient(server.address), small(3)) == reference
+
+
+def test_killed_while_a_prompt_is_saved() -> None:
+    with HostServer(demo_models()) as server:
+        client = HostClient(server.address, timeout=60)
+        client.run(saving_prompt("a circle", "kept"))
+        killed_at(server, client, saving_prompt("a star", "lost"), "executing", "20")
+        prompts = server.base / "output" / "prompts"
+        assert (prompts / "kept_00001.safetensors").is_file()
+        # Whole or not at all.
+        for path in prompts.glob("lost*"):
+            assert path.stat().st_size > 1000
+
+
+def test_a_replaced_model_is_read_again(
+    own: tuple[HostServer, HostClient, Path], reference: bytes, bad_models: dict[str, list[Path]]
+) -> None:
+    _, client, path = own
+    assert picture(client, with_own_model(small(3))) == reference
+    gap = next(p for p in bad_models["diffusion_models"] if p.name == "gap.safetensors")
+    path.unlink()
+    shutil.copy(gap, path)
+    with pytest.raises(ExecutionFailed, match=r"missing \\(blocks\\.3"):
+        client.run(with_own_model(small(4)))
+    path.unlink()
+    with pytest.raises((Rejected, ExecutionFailed), match=r"not in|no such file"):
+        client.run(with_own_model(small(5)))
+    shutil.copy(demo_models()["diffusion_models"][0], path)
+    assert picture(client, with_own_model(small(3))) == reference
+
+
+def test_a_folder_that_may_only_be_read(
+    own: tuple[HostServer, HostClient, Path], reference: bytes
+) -> None:
+    server, client, _ = own
+    folders = [server.base / "models", *(server.base / "models").iterdir()]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert picture(client, with_own_model(small(3))) == reference
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def test_two_servers_read_one_folder(
+    own: tuple[HostServer, HostClient, Path], reference: bytes
+) -> None:
+    _, client, path = own
+    with HostServer({**demo_models(), "diffusion_models": [path]}) as other:
+        clients = [client, HostClient(other.address)]
+        found: list[bytes] = []
+        threads = [
+            threading.Thread(target=lambda c=c: found.append(picture(c, with_own_model(small(3)))))
+            for c in clients
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [reference, reference]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LC_ALL": "tr_TR.UTF-8"}, {"LC_ALL": "C"}, {"TZ": "Pacific/Kiritimati"}]
+)
+def test_locale_and_clock_change_nothing(variables: dict[str, str], reference: bytes) -> None:
+    with HostServer(demo_models(), variables=variables) as server:
+        assert picture(HostClient(server.address), small(3)) == reference
+
+
+def address_space(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(r"VmSize:\\s+(\\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024
+
+
+def test_too_little_memory_while_sampling_is_a_sentence(
+    own: tuple[HostServer, HostClient, Path], reference: bytes
+) -> None:
+    server, client, _ = own
+    assert picture(client, with_own_model(small(3))) == reference
+    large = with_own_model(small(8))
+    large["5"]["inputs"] |= {"width": 2048, "height": 2048, "batch_size": 4}
+    unlimited = resource.RLIM_INFINITY
+    limit = address_space(server.pid) + 300_000_000
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (limit, unlimited))
+    with pytest.raises(ExecutionFailed) as failure:
+        client.run(large)
+    assert "found too little memory" in failure.value.message
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (unlimited, unlimited))
+    assert server.running()
+    assert picture(client, with_own_model(small(3))) == reference
+
+
+def test_an_interrupted_prompt_leaves_the_next_as_it_was(
+    client: HostClient, reference: bytes
+) -> None:
+    graph = small(9)
+    graph["6"]["inputs"]["steps"] = 50
+
+    def on_event(event: Event) -> None:
+        if event.kind == "progress":
+            client.interrupt()
+
+    with pytest.raises(Interrupted):
+        client.run(graph, on_event)
+    again = small(3)
+    again["9"]["inputs"]["filename_prefix"] = "after-an-interrupt"
+    assert picture(client, again) == reference
