@@ -156,11 +156,12 @@ class Trainer:
             if self.rng.random() < stage.bucket_share:
                 counts = [len(pictures.scenes) for pictures in buckets]
                 (pictures,) = self.rng.choices(buckets, counts)
-                loss = self._train_on(stage, pictures, self.recipe.bucket_batch)
+                loss = self.loss(stage, pictures, self.recipe.bucket_batch)
             else:
-                loss = self._train_on(stage, small, self.recipe.small_batch)
+                loss = self.loss(stage, small, self.recipe.small_batch)
+            ema = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            bar.set_postfix(loss=f"{self.learn(loss, self._rate(), ema):.3f}")
             self.step += 1
-            bar.set_postfix(loss=f"{loss:.3f}")
             if self._is_due(self.recipe.steps_between_saves):
                 self._save(state)
             if self._is_due(self.recipe.steps_between_sheets):
@@ -176,22 +177,22 @@ class Trainer:
             stage for stage, end in zip(self.recipe.stages, ends, strict=True) if self.step < end
         )
 
-    def _train_on(self, stage: Stage, pictures: Pictures, batch: int) -> float:
-        loss = self._loss(stage, pictures, batch)
+    def learn(self, loss: Tensor, rate: float, ema: float) -> float:
+        """Take a step against a loss, and let the average follow."""
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.pair.parameters(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = rate
         self.optimizer.step()
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(
-                list(self.average.parameters()), list(self.pair.parameters()), 1 - decay
+                list(self.average.parameters()), list(self.pair.parameters()), 1 - ema
             )
         return loss.item()
 
-    def _loss(self, stage: Stage, pictures: Pictures, batch: int) -> Tensor:
+    def loss(self, stage: Stage, pictures: Pictures, batch: int) -> Tensor:
+        """Return the loss of a batch of pictures, each under noise of its own."""
         empty = round(batch * self.recipe.empty_captions)
         own = batch - empty
         chosen = self.rng.sample(range(len(pictures.scenes)), own)
@@ -211,11 +212,9 @@ class Trainer:
         # decides the picture hardly count.
         weight = (1 / alpha).clamp(max=stage.weight_limit)
         loss = (weight * counts * (predicted - noise).square()).mean()
-        # The sampler never uses a prediction alone but both of a pair, the difference multiplied:
-        # what is wrong with it counts, and where the shape shows already there is nothing else.
-        guided = predicted[own:] + GUIDANCE * (predicted[:empty] - predicted[own:])
-        missed = weight[:empty] * counts[:empty] * (guided - noise[:empty]).square()
-        return loss + self.recipe.guided_weight * missed.mean()
+        shows = weight[:empty] * (t[:empty] < self.recipe.agreement_below)[:, None, None, None]
+        apart = (shows * (predicted[:empty] - predicted[own:]).square()).mean()
+        return loss + self.recipe.agreement * apart * empty / batch
 
     def _timesteps(self, stage: Stage, count: int) -> Tensor:
         even = torch.rand(count) ** stage.timestep_power
@@ -279,13 +278,14 @@ def sample(
     """
     solver = DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
     solver.set_timesteps(steps)
+    device = next(pair.parameters()).device
     count = len(ids) - 1
-    ids = torch.cat([ids[:-1], ids[-1:].expand(count, -1)])
-    mask = torch.cat([mask[:-1], mask[-1:].expand(count, -1)])
+    ids = torch.cat([ids[:-1], ids[-1:].expand(count, -1)]).to(device)
+    mask = torch.cat([mask[:-1], mask[-1:].expand(count, -1)]).to(device)
     generator = torch.Generator().manual_seed(seed)
     width, height = (side // 8 for side in size)
-    x = torch.randn(count, NETWORK.in_channels, height, width, generator=generator)
-    for t in solver.timesteps:
+    x = torch.randn(count, NETWORK.in_channels, height, width, generator=generator).to(device)
+    for t in solver.timesteps.to(device):
         cond, uncond = pair(torch.cat([x, x]), t.expand(2 * count), ids, mask).chunk(2)
         x = solver.step(uncond + GUIDANCE * (cond - uncond), t, x).prev_sample
-    return x
+    return x.cpu()

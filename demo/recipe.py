@@ -61,11 +61,11 @@ BUCKETS = tuple(
 )
 
 
-POLISHED = (
-    PictureSet(128, 128, 400),
-    *(PictureSet(width, height, 12) for width, height in BUCKETS_256),
+DRAWN = (
+    PictureSet(128, 128, 240),
+    *(PictureSet(width, height, 4) for width, height in BUCKETS_256),
 )
-"""What the denoiser draws for the decoder's last lesson."""
+"""What the denoiser draws itself, to learn from."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Recipe:
         Stage(8000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
         # Every size; some small ones remain, lest they be forgotten.
         Stage(
-            15000,
+            10000,
             bucket_share=0.6,
             weight_limit=60,
             timestep_power=1.0,
@@ -113,7 +113,15 @@ class Recipe:
             middle=0.45,
         ),
     )
-    polish_steps: int = 3000
+    mending_steps: int = 2700
+    """Every other one is on what the denoiser drew itself (`mending.py`)."""
+    mending_rate: float = 3e-4
+    mending_below: int = 600
+    """The timestep from which on it learns to mend."""
+    mending_weight: float = 3.0
+    """What an error of the mended latent counts for."""
+    mending_ema: float = 0.995
+    polish_steps: int = 2000
     polish_batch: int = 16
     polish_rate: float = 1e-3
     steps_between_sheets: int = 3000
@@ -125,13 +133,16 @@ class Recipe:
     bucket_batch: int = 5
     """Of whole pictures: which size it is, the network reads from where the tokens end."""
     ema: float = 0.999
-    empty_captions: float = 0.3
+    empty_captions: float = 0.125
     """Share of each batch that repeats a picture, noise and all, without its caption."""
     contested_weight: float = 12.0
     """What a latent counts for in the loss where it tells one shape from another; others: 1.
     There are few such, and circles came out square while they counted no more."""
-    guided_weight: float = 0.5
-    """What the error of such a pair counts for, put together as the sampler does it."""
+    agreement: float = 4.0
+    """How much such a pair should agree where the picture shows through the noise: guidance
+    multiplies what separates them, and there that is nothing but error."""
+    agreement_below: int = 400
+    """The timestep from which on the picture shows."""
     partial_captions: float = 0.12
     """Share of captions that leave something open, a colour say."""
     strange_words: float = 0.1

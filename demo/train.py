@@ -1,8 +1,8 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
 Three stages (autoencoder, latents, denoiser with T5), each kept in ``--work``, so that a killed
-run goes on where it was; then the decoder's last lesson. Deterministic for a seed as far as torch
-is.
+run goes on where it was; then the last lessons, from what the denoiser draws itself. Deterministic
+for a seed as far as torch is.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from pixart_core.network.positions import position_grid
 
 from .captions import Captioner, load_tokenizer, pad_rows
 from .denoiser import Pair, Pictures, Trainer, sample
+from .drawn import draw_sets
 from .judge import judge
+from .mending import mend
 from .polish import polish
-from .recipe import BUCKETS, NETWORK, POLISHED, SMALL, TRAINED_SIDE, Recipe
+from .recipe import BUCKETS, DRAWN, NETWORK, SMALL, TRAINED_SIDE, Recipe
 from .scenes import SEEN, UNSEEN, Scene, random_scene
 from .vae import host_layout, latents_of, restored_pictures, train_vae
 
@@ -68,9 +70,26 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
             sheet = _sheet(copy.deepcopy(pair).cpu(), vae, captioner, side, step)
             sheet.save(work / f"step-{step:05}-{side}.png")
 
-    pair = Trainer(recipe, captioner, device).run(small, buckets, work / "denoiser.pt", look).cpu()
-    polish(vae, pair, captioner, recipe, POLISHED)
+    trainer = Trainer(recipe, captioner, device)
+    trainer.run(small, buckets, work / "denoiser.pt", look)
+    pair = _last_lessons(trainer, small, buckets, vae, work / "mended.pt")
+    look(pair, trainer.total + recipe.mending_steps)
     _write(pair, vae, out)
+
+
+def _last_lessons(
+    trainer: Trainer, small: Pictures, buckets: list[Pictures], vae: AutoencoderTiny, kept: Path
+) -> Pair:
+    """Let denoiser and decoder learn from what the denoiser draws; return it on the CPU."""
+    rng = random.Random(f"drawn {trainer.recipe.seed}")
+    if kept.exists():
+        trainer.average.load_state_dict(torch.load(kept, weights_only=True))
+    else:
+        mend(trainer, small, buckets, draw_sets(trainer.average, trainer.captioner, DRAWN, rng))
+        torch.save(trainer.average.state_dict(), kept)
+    pair = trainer.average.cpu()
+    polish(vae, draw_sets(pair, trainer.captioner, DRAWN, rng), trainer.recipe)
+    return pair
 
 
 def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:

@@ -7,9 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from .host import control, files, lora
+from .links import with_links_checked
 from .menu import CATEGORY
 
 
+@with_links_checked
 class PixArtLora(io.ComfyNode):
     """Puts a LoRA onto a model."""
 
@@ -80,6 +82,7 @@ class PixArtLora(io.ComfyNode):
         return io.NodeOutput(patched, report, ui={"text": report.splitlines()})
 
 
+@with_links_checked
 class PixArtControlNetLoader(io.ComfyNode):
     """Loads a PixArt ControlNet."""
 

@@ -21,6 +21,7 @@ from ..pixart_core.legacy import (
 from ..pixart_core.text.cleaning import LOWERCASE
 from .host import conditioning, files, latent, legacy, lora, text_encoder
 from .host.prompt_text import text_of
+from .links import with_links_checked
 from .menu import CATEGORY
 
 _LONGEST_PADDING = 300
@@ -54,6 +55,7 @@ def _prompt_inputs() -> list[io.Input]:
     ]
 
 
+@with_links_checked
 class PixArtLegacyCheckpointLoader(io.ComfyNode):
     """Was PixArtCheckpointLoader."""
 
@@ -101,6 +103,7 @@ class PixArtLegacyCheckpointLoaderSimple(PixArtLegacyCheckpointLoader):
         )
 
 
+@with_links_checked
 class PixArtLegacyResolutionSelect(io.ComfyNode):
     """Was PixArtResolutionSelect."""
 
@@ -127,6 +130,7 @@ class PixArtLegacyResolutionSelect(io.ComfyNode):
         return io.NodeOutput(*old_size(model, ratio))
 
 
+@with_links_checked
 class PixArtLegacyResolutionCond(io.ComfyNode):
     """Was PixArtResolutionCond."""
 
@@ -157,6 +161,7 @@ class PixArtLegacyResolutionCond(io.ComfyNode):
         return io.NodeOutput(latent.with_size(cond, width, height))
 
 
+@with_links_checked
 class PixArtLegacyLoraLoader(io.ComfyNode):
     """Was PixArtLoraLoader."""
 
@@ -184,6 +189,7 @@ class PixArtLegacyLoraLoader(io.ComfyNode):
         return io.NodeOutput(patched, ui={"text": report.splitlines()})
 
 
+@with_links_checked
 class PixArtLegacyControlNetCond(io.ComfyNode):
     """Was PixArtControlNetCond."""
 
@@ -208,6 +214,7 @@ class PixArtLegacyControlNetCond(io.ComfyNode):
         return io.NodeOutput(legacy.with_hint(cond, latent))
 
 
+@with_links_checked
 class PixArtLegacyT5Loader(io.ComfyNode):
     """Was T5v11Loader."""
 
@@ -259,6 +266,7 @@ class PixArtLegacyT5Loader(io.ComfyNode):
         return io.NodeOutput(clip)
 
 
+@with_links_checked
 class PixArtLegacyT5TextEncode(io.ComfyNode):
     """Was T5TextEncode, which left the letters as they are."""
 
@@ -293,6 +301,7 @@ class PixArtLegacyTextEncode(PixArtLegacyT5TextEncode):
         return text_of([(text, 1.0)])
 
 
+@with_links_checked
 class PixArtLegacyT5FromSD3(io.ComfyNode):
     """Was PixArtT5FromSD3CLIP."""
 

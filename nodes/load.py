@@ -8,12 +8,14 @@ from comfy_api.latest import io
 
 from ..pixart_core.network.config import KVCompression, KVMode
 from .host import files, loading, text_encoder
+from .links import with_links_checked
 from .menu import CATEGORY
 
 _FROM_FILE: Literal["from the file"] = "from the file"
 _MOST_BLOCKS = 100
 
 
+@with_links_checked
 class PixArtModelLoader(io.ComfyNode):
     """Loads a PixArt transformer."""
 
@@ -119,6 +121,7 @@ class PixArtModelLoader(io.ComfyNode):
         return io.NodeOutput(loaded.patcher, ui={"text": [loaded.text]})
 
 
+@with_links_checked
 class PixArtT5Loader(io.ComfyNode):
     """Loads a T5 text encoder."""
 

@@ -8,9 +8,11 @@ from comfy_api.latest import io
 
 from ..pixart_core.resolution import ASPECTS, EXACT, SIZINGS, Wish
 from .host import latent
+from .links import with_links_checked
 from .menu import CATEGORY
 
 
+@with_links_checked
 class PixArtResolution(io.ComfyNode):
     """Makes an empty latent of a size that PixArt can draw."""
 
@@ -91,6 +93,7 @@ class PixArtResolution(io.ComfyNode):
         return io.NodeOutput(made, size.width, size.height, ui={"text": [size.notice]})
 
 
+@with_links_checked
 class PixArtResolutionConditioning(io.ComfyNode):
     """Tells the model another picture size than the latent's."""
 

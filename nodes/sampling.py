@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..pixart_core.sampling.solvers import AUTO, MOST_STEPS, SOLVERS
 from .host import sampler
 from .host.solver import DiffusersSampler
+from .links import with_links_checked
 from .menu import CATEGORY
 
 _MODEL = "The model, from Load PixArt Model."
@@ -26,6 +27,7 @@ _AUTO_STEPS = (
 )
 
 
+@with_links_checked
 class PixArtSampler(io.ComfyNode):
     """Denoises a latent with the solvers that PixArt was published with."""
 
@@ -110,6 +112,7 @@ class PixArtSampler(io.ComfyNode):
         return io.NodeOutput(out, ui={"text": list(notices)})
 
 
+@with_links_checked
 class PixArtSolver(io.ComfyNode):
     """A solver for the host's own sampler nodes."""
 
@@ -138,6 +141,7 @@ class PixArtSolver(io.ComfyNode):
         return io.NodeOutput(DiffusersSampler(solver))
 
 
+@with_links_checked
 class PixArtSchedule(io.ComfyNode):
     """The noise levels of a solver."""
 

@@ -7,9 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from .host import prompt_files
+from .links import with_links_checked
 from .menu import CATEGORY
 
 
+@with_links_checked
 class PixArtSaveConditioning(io.ComfyNode):
     """Writes an encoded prompt to a file."""
 
@@ -48,6 +50,7 @@ class PixArtSaveConditioning(io.ComfyNode):
         return io.NodeOutput(file, ui={"text": [f"Saved as {file}"]})
 
 
+@with_links_checked
 class PixArtLoadConditioning(io.ComfyNode):
     """Reads an encoded prompt from a file."""
 

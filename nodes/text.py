@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .host import conditioning, null_caption, style_table
+from .links import with_links_checked
 from .menu import CATEGORY
 
 
@@ -31,6 +32,7 @@ def _model_input() -> io.Input:
     )
 
 
+@with_links_checked
 class PixArtTextEncode(io.ComfyNode):
     """Encodes a prompt with T5."""
 
@@ -77,6 +79,7 @@ class PixArtTextEncode(io.ComfyNode):
         return io.NodeOutput(prompt.conditioning, prompt.text, ui={"text": [prompt.notice]})
 
 
+@with_links_checked
 class PixArtPromptBatch(io.ComfyNode):
     """Encodes several prompts for the pictures of one batch."""
 
@@ -129,6 +132,7 @@ class PixArtPromptBatch(io.ComfyNode):
         return io.NodeOutput(encoded.conditioning, encoded.count, ui={"text": [encoded.notice]})
 
 
+@with_links_checked
 class PixArtStyle(io.ComfyNode):
     """Puts a style's words around a prompt."""
 
@@ -194,6 +198,7 @@ class PixArtStyle(io.ComfyNode):
         )
 
 
+@with_links_checked
 class PixArtNullConditioning(io.ComfyNode):
     """Gives the caption that a model learned for no caption."""
 

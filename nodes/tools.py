@@ -9,9 +9,11 @@ from comfy_api.latest import io
 from ..pixart_core.checkpoint.opening import open_model
 from ..pixart_core.checkpoint.report import report_on
 from .host import files, hed
+from .links import with_links_checked
 from .menu import CATEGORY
 
 
+@with_links_checked
 class PixArtModelInfo(io.ComfyNode):
     """Says what a model file is."""
 
@@ -53,6 +55,7 @@ class PixArtModelInfo(io.ComfyNode):
         return io.NodeOutput(text, ui={"text": [text]})
 
 
+@with_links_checked
 class PixArtHED(io.ComfyNode):
     """Finds the edges of a picture as PixArt's ControlNets were trained on."""
 

@@ -28,7 +28,7 @@ class Statistics:
     mean: float
     """Of all channels, 0 to 255."""
     contrast: float
-    """Standard deviation of the brightness."""
+    """Standard deviation of the channels, root mean square of the three."""
     smoothness: float
     """Correlation of neighbouring pixels: about 0 in noise, above 0.9 in pictures."""
     clipped: float
@@ -38,11 +38,9 @@ class Statistics:
 def statistics_of(picture: Image.Image) -> Statistics:
     """Return the statistics of a picture."""
     pixels = np.asarray(picture.convert("RGB"), np.float64)
-    grey = pixels.mean(-1)
+    contrast = float(pixels.var((0, 1)).mean() ** 0.5)
     ends = ((pixels <= 1) | (pixels >= 254)).all(-1)
-    return Statistics(
-        float(pixels.mean()), float(grey.std()), _smoothness(pixels), float(ends.mean())
-    )
+    return Statistics(float(pixels.mean()), contrast, _smoothness(pixels), float(ends.mean()))
 
 
 def faults_of(

@@ -131,7 +131,10 @@ def _place(name: str) -> tuple[Path, str]:
     """Return folder and beginning of a file's name; raise ConditioningError for a bad one."""
     parts = name.strip().replace("\\", "/").removesuffix(SUFFIX).split("/")
     good = all(
-        _NAME.fullmatch(part) and part.strip(". ") and not _RESERVED.fullmatch(part)
+        _NAME.fullmatch(part)
+        and part.isprintable()
+        and part.strip(". ")
+        and not _RESERVED.fullmatch(part)
         for part in parts
     )
     folder = _root().joinpath(*parts[:-1])

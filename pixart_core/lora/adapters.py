@@ -107,7 +107,7 @@ def _check_shape(adapter: Adapter) -> None:
         change = difference(adapter)
         fits = change is None or tuple(change.shape) == (rows, columns)
         found = "parts that make " + " × ".join(map(str, () if change is None else change.shape))
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, IndexError) as error:
         fits, found = False, f"parts that do not fit each other ({type(error).__name__})"
     if adapter.kind == "difference":
         wrong = {

@@ -12,7 +12,9 @@ from diffusers import AutoencoderTiny
 
 from demo.captions import Captioner, load_tokenizer
 from demo.denoiser import Pair, Pictures, Trainer, contested, new_pair
-from demo.polish import polish, steady
+from demo.drawn import Drawn, draw_sets
+from demo.mending import mend
+from demo.polish import polish
 from demo.recipe import PictureSet, Recipe, Stage
 from demo.scenes import random_scene
 from demo.vae import latents_of, patch_means, restored_pictures
@@ -108,7 +110,8 @@ def test_the_empty_rows_come_last(captioner: Captioner) -> None:
 
 def test_polishing_brings_trembling_latents_nearer_to_the_right_ones() -> None:
     rng = random.Random(1)
-    right = latents_of([random_scene(rng) for _ in range(12)], 64, 64).float()
+    scenes = [random_scene(rng) for _ in range(12)]
+    right = latents_of(scenes, 64, 64).float()
     torch.manual_seed(0)
     trembling = right + 0.5 * torch.randn_like(right)
     vae = AutoencoderTiny().eval()
@@ -116,15 +119,21 @@ def test_polishing_brings_trembling_latents_nearer_to_the_right_ones() -> None:
     before = {key: value.clone() for key, value in upper.items()}
     wanted = restored_pictures(vae, right[6:])
     missed = (restored_pictures(vae, trembling[6:]) - wanted).square().mean()
-    steady(vae, [(trembling[:6], right[:6])], replace(RECIPE, polish_steps=60, polish_batch=6))
+    drawn = Drawn(scenes[:6], trembling[:6], right[:6])
+    polish(vae, [drawn], replace(RECIPE, polish_steps=60, polish_batch=6))
     assert all(torch.equal(value, upper[key]) for key, value in before.items())
     left = (restored_pictures(vae, trembling[6:]) - restored_pictures(vae, right[6:])).square()
     assert left.mean() < 0.8 * missed
 
 
-def test_the_denoiser_draws_what_polishing_learns_from(captioner: Captioner) -> None:
-    vae, recipe = AutoencoderTiny().eval(), replace(RECIPE, polish_steps=1)
-    first = vae.decoder.layers[0].weight.clone()
-    sets = [PictureSet(64, 64, 2), PictureSet(128, 64, 1)]
-    polish(vae, new_pair(0).requires_grad_(False), captioner, recipe, sets)
-    assert not torch.equal(vae.decoder.layers[0].weight, first)
+def test_the_denoiser_learns_to_mend_what_it_drew(captioner: Captioner) -> None:
+    trainer = Trainer(replace(RECIPE, mending_steps=4), captioner, torch.device("cpu"))
+    sets = [PictureSet(64, 64, 3), PictureSet(128, 64, 2)]
+    drawn = draw_sets(trainer.average, captioner, sets, random.Random(0))
+    assert [part.found.shape for part in drawn] == [(3, 4, 8, 8), (2, 4, 8, 16)]
+    assert all(part.found.shape == part.right.shape for part in drawn)
+    before = trainer.average.transformer.final_layer.linear.weight.clone()
+    mend(trainer, pictures(128, 128), [pictures(176, 352)], drawn)
+    after = trainer.average.transformer.final_layer.linear.weight
+    assert torch.isfinite(after).all()
+    assert not torch.equal(after, before)

@@ -83,7 +83,11 @@ _CUSTOM = node(
     **{"sigmas": ["sigmas", 0], "latent_image": ["size", 0]},
 )
 _SOLVER = node("PixArtSolver", solver="auto")
-_SCHEDULE = node("PixArtSchedule", model=["model", 0], solver="auto", steps=2, denoise=1.0)
+_SCHEDULE = node(
+    "PixArtSchedule",
+    **{"model": ["model", 0], "solver": "auto", "steps": 2, "denoise": 1.0},
+    **{"start_step": 0, "end_step": 999},
+)
 
 HABITATS: dict[str, Graph] = {
     "PixArtModelLoader": _instead("model"),

@@ -97,7 +97,7 @@ def test_a_replaced_model_is_read_again(
     gap = next(p for p in bad_models["diffusion_models"] if p.name == "gap.safetensors")
     path.unlink()
     shutil.copy(gap, path)
-    with pytest.raises(ExecutionFailed, match=r"missing \\(blocks\\.3"):
+    with pytest.raises(ExecutionFailed, match=r"missing \(blocks\.3"):
         client.run(with_own_model(small(4)))
     path.unlink()
     with pytest.raises((Rejected, ExecutionFailed), match=r"not in|no such file"):
@@ -148,7 +148,7 @@ def test_locale_and_clock_change_nothing(variables: dict[str, str], reference: b
 
 def address_space(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    found = re.search(r"VmSize:\\s+(\\d+) kB", status)
+    found = re.search(r"VmSize:\s+(\d+) kB", status)
     assert found
     return int(found[1]) * 1024
 

@@ -40,7 +40,7 @@ def test_it_holds_the_pack_and_nothing_else(unpacked: Path) -> None:
     assert {path.name for path in unpacked.iterdir()} == {
         *("__init__.py", "nodes", "pixart_core", "workflows", "web", "locales", "docs"),
         *("requirements.txt", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"),
-        "TROUBLESHOOTING.md",
+        *("TROUBLESHOOTING.md", "SECURITY.md"),
     }
     sizes = {name: (ROOT / name).stat().st_size for name in shipped_files()}
     assert max(sizes.values()) <= LARGEST, max(sizes, key=lambda name: sizes[name])

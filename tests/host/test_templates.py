@@ -53,15 +53,6 @@ def test_there_is_nothing_else() -> None:
     assert {path.stem for path in (WORKFLOWS / "api").glob("*.json")} == names | kept
 
 
-@named
-def test_each_has_its_picture(template: Template) -> None:
-    """`python dev.py pictures` draws them."""
-    with Image.open(WORKFLOWS / f"{template.name}.jpg") as picture:
-        assert picture.format == "JPEG"
-        assert min(picture.size) >= 200
-        assert np.asarray(picture, np.float32).std() > 10
-
-
 @pytest.fixture(scope="module")
 def props(
     server: HostServer, client: HostClient, tmp_path_factory: pytest.TempPathFactory
