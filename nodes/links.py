@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from comfy_api.latest import io
 
@@ -21,17 +21,18 @@ Node = TypeVar("Node", bound=type[io.ComfyNode])
 
 def with_links_checked(kind: Node) -> Node:
     """Look at a node's linked inputs before it runs: the host takes any value there."""
-    original = kind.__dict__["execute"].__func__
+    own: Any = kind
+    original = own.__dict__["execute"].__func__
 
     @wraps(original)
     def execute(cls: Any, **inputs: Any) -> io.NodeOutput:
         # Of the class as it was written: the host runs a new copy of it each time.
-        for name, required in _links_of(kind).items():
+        for name, required in _links_of(own).items():
             _check_link(name, inputs.get(name), required)
         given: io.NodeOutput = original(cls, **inputs)
         return given
 
-    kind.execute = classmethod(execute)  # type: ignore[method-assign]
+    own.execute = classmethod(cast(Any, execute))
     return kind
 
 

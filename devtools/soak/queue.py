@@ -18,8 +18,9 @@ from devtools.server import HostServer
 from .kinds import BAD, GOOD, SAMPLER, Graph, graph_of
 
 _SEEDS = (1, 2)
-_LONG = 30
-"""Steps of a prompt that is to be interrupted."""
+_LONG, _LATEST = 400, 15
+"""Steps of a prompt that is to be interrupted, and after how many at most: so many are left that it
+cannot end by itself before the interrupt has come."""
 _SETTLE_SECONDS = 1.0
 _SHARES = {"good": 60, "two at once": 10, "interrupted": 12, "bad": 12, "free": 6}
 
@@ -95,11 +96,12 @@ class Queue:
     def _interrupted(self) -> None:
         kind, seed = self._one()
         graph = graph_of(GOOD[kind], seed, f"soak-{next(self._numbers)}", _LONG)
-        last = self._rng.randrange(1, _LONG // 2)
+        last = self._rng.randrange(1, _LATEST)
 
         def on_event(event: Event) -> None:
             at = event.kind == "progress" and event.data.get("node") == SAMPLER
-            if at and int(event.data["value"]) == last:
+            # The host leaves out messages that come too quickly.
+            if at and int(event.data["value"]) >= last:
                 self._client.interrupt()
 
         try:

@@ -34,13 +34,9 @@ def test_what_a_reader_does_not_bear_is_told() -> None:
     def fails(path: Path) -> object:
         return path.read_bytes()[99]
 
-    def swells(path: Path) -> object:
-        return [bytearray(2**30)]
-
-    for read, told in ((fails, "IndexError"), (swells, "MB for 1 bytes")):
-        crash = attempt(Reader("x", ".bin", lambda folder: b"", read), b"x")
-        assert crash is not None
-        assert told in crash.why
+    crash = attempt(Reader("x", ".bin", lambda folder: b"", fails), b"x")
+    assert crash is not None
+    assert "IndexError" in crash.why
 
 
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
