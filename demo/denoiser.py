@@ -263,7 +263,18 @@ def contested(size: str, place: str, width: int, height: int) -> Tensor:
     return (covered.amax(0) - covered.amin(0) > _DIFFERS).float()
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Course:
+    """What a sampler went through."""
+
+    states: Tensor
+    """Latents before each step, (N, steps, 4, h, w)."""
+    timesteps: Tensor
+    """Of each step, falling: (steps,)."""
+    end: Tensor
+    """What came out, (N, 4, h, w)."""
+
+
 def sample(
     pair: Pair,
     ids: Tensor,
@@ -276,6 +287,19 @@ def sample(
 
     ``size``: width and height in pixels.
     """
+    return course(pair, ids, mask, size, steps, seed).end
+
+
+@torch.no_grad()
+def course(
+    pair: Pair,
+    ids: Tensor,
+    mask: Tensor,
+    size: tuple[int, int],
+    steps: int = 20,
+    seed: int = 0,
+) -> Course:
+    """Draw as `sample` does, and keep what was on the way."""
     solver = DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
     solver.set_timesteps(steps)
     device = next(pair.parameters()).device
@@ -285,7 +309,9 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
     width, height = (side // 8 for side in size)
     x = torch.randn(count, NETWORK.in_channels, height, width, generator=generator).to(device)
+    states = []
     for t in solver.timesteps.to(device):
+        states.append(x.cpu())
         cond, uncond = pair(torch.cat([x, x]), t.expand(2 * count), ids, mask).chunk(2)
         x = solver.step(uncond + GUIDANCE * (cond - uncond), t, x).prev_sample
-    return x.cpu()
+    return Course(torch.stack(states, 1), solver.timesteps.cpu(), x.cpu())

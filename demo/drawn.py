@@ -1,4 +1,4 @@
-"""What the denoiser draws itself, beside what it was asked for: what the last lessons are about."""
+"""What the denoiser draws itself, beside what it was asked for: what it is to mend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .captions import Captioner, pad_rows
-from .denoiser import Pair, sample
+from .denoiser import Course, Pair, course
 from .recipe import PictureSet
 from .scenes import Scene, random_scene
 from .vae import latents_of
@@ -25,10 +25,10 @@ class Drawn:
     """Pictures of one size."""
 
     scenes: list[Scene]
-    found: Tensor
-    """Latents as they were drawn, (N, 4, h, w)."""
+    course: Course
+    """How they were drawn."""
     right: Tensor
-    """As they should be."""
+    """Latents as they should be, (N, 4, h, w)."""
 
 
 def draw_sets(
@@ -43,8 +43,13 @@ def _draw(pair: Pair, captioner: Captioner, part: PictureSet, rng: random.Random
     rows = [captioner.tokenizer(scene.caption())["input_ids"] for scene in scenes]
     empty = captioner.tokenizer("")["input_ids"]
     size = (part.width, part.height)
-    found = [
-        sample(pair, *pad_rows([*rows[at : at + _AT_ONCE], empty]), size, seed=rng.getrandbits(31))
+    parts = [
+        course(pair, *pad_rows([*rows[at : at + _AT_ONCE], empty]), size, seed=rng.getrandbits(31))
         for at in range(0, len(rows), _AT_ONCE)
     ]
-    return Drawn(scenes, torch.cat(found), latents_of(scenes, *size).float())
+    drawn = Course(
+        torch.cat([own.states for own in parts]),
+        parts[0].timesteps,
+        torch.cat([own.end for own in parts]),
+    )
+    return Drawn(scenes, drawn, latents_of(scenes, *size).float())

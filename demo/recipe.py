@@ -113,17 +113,20 @@ class Recipe:
             middle=0.45,
         ),
     )
-    mending_steps: int = 2700
+    mending_steps: int = 3600
     """Every other one is on what the denoiser drew itself (`mending.py`)."""
-    mending_rate: float = 3e-4
+    mending_round: int = 900
+    """After so many it draws anew."""
+    mending_rate: float = 4e-4
+    mending_small_batch: int = 8
+    """Of pictures at 128 px, each shown with and without its caption."""
     mending_below: int = 600
     """The timestep from which on it learns to mend."""
     mending_weight: float = 3.0
     """What an error of the mended latent counts for."""
+    mending_guided: float = 0.7
+    """What the error of the guided prediction counts for, beside those of its two parts."""
     mending_ema: float = 0.995
-    polish_steps: int = 2000
-    polish_batch: int = 16
-    polish_rate: float = 1e-3
     steps_between_sheets: int = 3000
     steps_between_saves: int = 500
     rate: float = 8e-4

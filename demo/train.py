@@ -1,8 +1,7 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
-Three stages (autoencoder, latents, denoiser with T5), each kept in ``--work``, so that a killed
-run goes on where it was; then the last lessons, from what the denoiser draws itself. Deterministic
-for a seed as far as torch is.
+Four stages (autoencoder, latents, denoiser with T5, its mending), each kept in ``--work``, so that
+a killed run goes on where it was. Deterministic for a seed as far as torch is.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,6 @@ from .denoiser import Pair, Pictures, Trainer, sample
 from .drawn import draw_sets
 from .judge import judge
 from .mending import mend
-from .polish import polish
 from .recipe import BUCKETS, DRAWN, NETWORK, SMALL, TRAINED_SIDE, Recipe
 from .scenes import SEEN, UNSEEN, Scene, random_scene
 from .vae import host_layout, latents_of, restored_pictures, train_vae
@@ -72,24 +71,30 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
 
     trainer = Trainer(recipe, captioner, device)
     trainer.run(small, buckets, work / "denoiser.pt", look)
-    pair = _last_lessons(trainer, small, buckets, vae, work / "mended.pt")
-    look(pair, trainer.total + recipe.mending_steps)
-    _write(pair, vae, out)
+    _mend(trainer, small, buckets, work / "mended.pt", look)
+    _write(trainer.average.cpu(), vae, out)
 
 
-def _last_lessons(
-    trainer: Trainer, small: Pictures, buckets: list[Pictures], vae: AutoencoderTiny, kept: Path
-) -> Pair:
-    """Let denoiser and decoder learn from what the denoiser draws; return it on the CPU."""
+def _mend(
+    trainer: Trainer,
+    small: Pictures,
+    buckets: list[Pictures],
+    kept: Path,
+    look: Callable[[Pair, int], None],
+) -> None:
+    """Let the denoiser learn from what it draws."""
     rng = random.Random(f"drawn {trainer.recipe.seed}")
     if kept.exists():
         trainer.average.load_state_dict(torch.load(kept, weights_only=True))
-    else:
-        mend(trainer, small, buckets, draw_sets(trainer.average, trainer.captioner, DRAWN, rng))
-        torch.save(trainer.average.state_dict(), kept)
-    pair = trainer.average.cpu()
-    polish(vae, draw_sets(pair, trainer.captioner, DRAWN, rng), trainer.recipe)
-    return pair
+        return
+    mend(
+        trainer,
+        small,
+        buckets,
+        lambda: draw_sets(trainer.average, trainer.captioner, DRAWN, rng),
+        lambda steps: look(trainer.average, trainer.total + steps),
+    )
+    torch.save(trainer.average.state_dict(), kept)
 
 
 def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:

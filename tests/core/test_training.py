@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny
 
 from demo.captions import Captioner, load_tokenizer
 from demo.denoiser import Pair, Pictures, Trainer, contested, new_pair
 from demo.drawn import Drawn, draw_sets
 from demo.mending import mend
-from demo.polish import polish
 from demo.recipe import PictureSet, Recipe, Stage
 from demo.scenes import random_scene
-from demo.vae import latents_of, patch_means, restored_pictures
+from demo.vae import patch_means
 from devtools.environment import host_folder
 from devtools.reference import relative_error
 
@@ -108,32 +106,25 @@ def test_the_empty_rows_come_last(captioner: Captioner) -> None:
     assert (mask.sum(1)[:3] > 1).all()
 
 
-def test_polishing_brings_trembling_latents_nearer_to_the_right_ones() -> None:
-    rng = random.Random(1)
-    scenes = [random_scene(rng) for _ in range(12)]
-    right = latents_of(scenes, 64, 64).float()
-    torch.manual_seed(0)
-    trembling = right + 0.5 * torch.randn_like(right)
-    vae = AutoencoderTiny().eval()
-    upper = vae.decoder.layers[5:].state_dict()
-    before = {key: value.clone() for key, value in upper.items()}
-    wanted = restored_pictures(vae, right[6:])
-    missed = (restored_pictures(vae, trembling[6:]) - wanted).square().mean()
-    drawn = Drawn(scenes[:6], trembling[:6], right[:6])
-    polish(vae, [drawn], replace(RECIPE, polish_steps=60, polish_batch=6))
-    assert all(torch.equal(value, upper[key]) for key, value in before.items())
-    left = (restored_pictures(vae, trembling[6:]) - restored_pictures(vae, right[6:])).square()
-    assert left.mean() < 0.8 * missed
-
-
 def test_the_denoiser_learns_to_mend_what_it_drew(captioner: Captioner) -> None:
-    trainer = Trainer(replace(RECIPE, mending_steps=4), captioner, torch.device("cpu"))
+    recipe = replace(RECIPE, mending_steps=5, mending_round=2)
+    trainer = Trainer(recipe, captioner, torch.device("cpu"))
     sets = [PictureSet(64, 64, 3), PictureSet(128, 64, 2)]
     drawn = draw_sets(trainer.average, captioner, sets, random.Random(0))
-    assert [part.found.shape for part in drawn] == [(3, 4, 8, 8), (2, 4, 8, 16)]
-    assert all(part.found.shape == part.right.shape for part in drawn)
+    assert [part.course.end.shape for part in drawn] == [(3, 4, 8, 8), (2, 4, 8, 16)]
+    assert all(part.course.end.shape == part.right.shape for part in drawn)
+    assert drawn[0].course.states.shape == (3, 20, 4, 8, 8)
     before = trainer.average.transformer.final_layer.linear.weight.clone()
-    mend(trainer, pictures(128, 128), [pictures(176, 352)], drawn)
+    rounds: list[int] = []
+    looks: list[int] = []
+
+    def draw() -> list[Drawn]:
+        rounds.append(1)
+        return drawn
+
+    mend(trainer, pictures(128, 128), [pictures(176, 352)], draw, looks.append)
+    assert len(rounds) == 3
+    assert looks == [2, 4, 5]
     after = trainer.average.transformer.final_layer.linear.weight
     assert torch.isfinite(after).all()
     assert not torch.equal(after, before)
