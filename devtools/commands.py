@@ -21,7 +21,10 @@ class Command:
 
 _CLIENT = {"torch": "torch", "requests": "requests", "websocket": "websocket-client"}
 _PACK = {"diffusers": "diffusers", "transformers": "transformers", "safetensors": "safetensors"}
-_CHECKS = {"pytest": "pytest", "ruff": "ruff", "mypy": "mypy"}
+_CHECKS = {
+    **{name: name for name in ("pytest", "ruff", "mypy", "hypothesis")},
+    "pytest_cov": "pytest-cov",
+}
 
 COMMANDS = {
     "demo": Command(
@@ -68,6 +71,11 @@ COMMANDS = {
         "devtools.fuzz.command",
         "give damaged files to every reader, for so many minutes",
         {"torch": "torch", **_PACK, "tqdm": "tqdm"},
+    ),
+    "golden": Command(
+        "devtools.golden",
+        "say whether the demo model still draws the latents that are kept",
+        {**_CLIENT, **_PACK, "tqdm": "tqdm"},
     ),
     "verify": Command(
         "devtools.verify.command",

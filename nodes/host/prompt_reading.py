@@ -20,7 +20,7 @@ Tokenize = Callable[..., dict[str, Any]]
 
 _WORD = re.compile(r"\S+")
 
-_MOST_LETTERS = 20_000
+_MOST_LETTERS = 12_000
 """Far more than any model reads; what lies beyond would only take time."""
 _MOST_SHOWN = 1_000
 """Letters at each end of what was cut."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 
 from ..variants import Family
@@ -32,6 +32,8 @@ Piece = tuple[str, float]
 _FIRST_SEAM, _LAST_SEAM = 0xF0000, 0xFFFFD
 _SEAMS = re.compile(f"[{chr(_FIRST_SEAM)}-{chr(_LAST_SEAM)}]")
 """Characters for private use, which are no words, no punctuation, and nothing to T5."""
+
+_WORD = re.compile(r"\w+|.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,19 @@ def _clean_pieces(pieces: Sequence[Piece], how: Callable[[str], str]) -> tuple[P
 
 
 def _aligned(letters: str, weights: Sequence[float], cleaned: str) -> list[float]:
-    """Return the weight of each letter of ``cleaned``, which differs from ``letters`` a little."""
+    """Return the weight of each letter of ``cleaned``, which differs from ``letters`` a little.
+
+    Compared by words: letter by letter a long prompt of few letters would take minutes.
+    """
     if letters == cleaned:
         return list(weights)
+    found, wanted = _WORD.findall(letters), _WORD.findall(cleaned)
+    starts, ends = ([0, *accumulate(map(len, words))] for words in (found, wanted))
     aligned: list[float] = []
-    for block in SequenceMatcher(None, letters, cleaned, autojunk=False).get_matching_blocks():
+    for block in SequenceMatcher(None, found, wanted).get_matching_blocks():
         before = aligned[-1] if aligned else 1.0
-        aligned += [before] * (block.b - len(aligned))
-        aligned += weights[block.a : block.a + block.size]
+        aligned += [before] * (ends[block.b] - len(aligned))
+        aligned += weights[starts[block.a] : starts[block.a + block.size]]
     return aligned
 
 

@@ -291,7 +291,7 @@ def test_a_prompt_that_is_no_text_is_an_error(
     ("text", "told"),
     [
         ("红色的圆", '1 of 120 tokens. The cleaning "reference" left nothing of the prompt'),
-        ("x" * 200_000, "Of 200,000 letters only the first 20,000 were read"),
+        ("x" * 200_000, "Of 200,000 letters only the first 12,000 were read"),
         ("word " * 3_000, "letters) … "),
         ("", "1 of 120 tokens"),
     ],
