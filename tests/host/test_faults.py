@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from devtools.client import Event, ExecutionFailed, HostClient, Interrupted, Rejected
 from devtools.failure import Failure
 from devtools.models import demo_models
 from devtools.server import HostServer
+from pixart_core.text.t5 import T5Shape, tensor_shapes
 
 from .graphs import Graph, text_to_image
 from .test_prompt_nodes import picture_bytes, saving_prompt
@@ -64,17 +67,16 @@ def killed_at(server: HostServer, client: HostClient, graph: Graph, kind: str, n
         client.run(graph, on_event)
 
 
-@pytest.mark.parametrize(
-    ("kind", "node"), [("executing", "1"), ("executing", "2"), ("progress", "6")]
-)
-def test_a_killed_server_leaves_nothing_half(
-    kind: str, node: str, reference: bytes, tmp_path: Path
-) -> None:
-    with HostServer(demo_models()) as server:
-        killed_at(server, HostClient(server.address, timeout=60), small(3), kind, node)
-        assert not list((server.base / "output").rglob("*.*"))
-    with HostServer(demo_models()) as server:
-        assert picture(HostClient(server.address), small(3)) == reference
+def test_a_killed_server_leaves_nothing_half(reference: bytes) -> None:
+    """Killed while it loads the model, while it loads T5, while it samples; then a good run."""
+    for kind, node in (("executing", "1"), ("executing", "2"), ("progress", "6"), ("", "")):
+        with HostServer(demo_models()) as server:
+            client = HostClient(server.address, timeout=60)
+            if not kind:
+                assert picture(client, small(3)) == reference
+                return
+            killed_at(server, client, small(3), kind, node)
+            assert not list((server.base / "output").rglob("*.*"))
 
 
 def test_killed_while_a_prompt_is_saved() -> None:
@@ -139,7 +141,9 @@ def test_two_servers_read_one_folder(
 
 
 @pytest.mark.parametrize(
-    "variables", [{"LC_ALL": "tr_TR.UTF-8"}, {"LC_ALL": "C"}, {"TZ": "Pacific/Kiritimati"}]
+    "variables",
+    [{"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati"}, {"LC_ALL": "C"}],
+    ids=["Turkish", "C"],
 )
 def test_locale_and_clock_change_nothing(variables: dict[str, str], reference: bytes) -> None:
     with HostServer(demo_models(), variables=variables) as server:
@@ -169,6 +173,43 @@ def test_too_little_memory_while_sampling_is_a_sentence(
     resource.prlimit(server.pid, resource.RLIMIT_AS, (unlimited, unlimited))
     assert server.running()
     assert picture(client, with_own_model(small(3))) == reference
+
+
+def test_too_little_memory_for_t5_is_a_sentence(tmp_path: Path, reference: bytes) -> None:
+    large = tmp_path / "large-t5.safetensors"
+    shapes = tensor_shapes(T5Shape(layers=1, width=2048, heads=4, head_size=64, mlp_size=2048))
+    save_file({key: torch.zeros(shape).half() for key, shape in shapes.items()}, large)
+    models = demo_models()
+    with HostServer({**models, "text_encoders": [*models["text_encoders"], large]}) as server:
+        client = HostClient(server.address, timeout=60)
+        assert picture(client, small(3)) == reference
+        unlimited = resource.RLIM_INFINITY
+        limit = address_space(server.pid) + 150_000_000
+        resource.prlimit(server.pid, resource.RLIMIT_AS, (limit, unlimited))
+        with pytest.raises(ExecutionFailed) as failure:
+            client.run(small(4, PixArtT5Loader={"file": large.name, "precision": "fp32"}))
+        assert "found too little memory" in failure.value.message
+        resource.prlimit(server.pid, resource.RLIMIT_AS, (unlimited, unlimited))
+        assert picture(client, small(3)) == reference
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing_half(
+    own: tuple[HostServer, HostClient, Path], reference: bytes
+) -> None:
+    """No file may grow beyond a few kilobytes: as on a full disk, a write stops in its middle."""
+    server, client, _ = own
+    unlimited = resource.RLIM_INFINITY
+    # Its own log must still find room.
+    limit = server.log.stat().st_size + 20_000
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, unlimited))
+    with pytest.raises(ExecutionFailed, match=r"was not written: found .*File too large"):
+        client.run(with_own_model(saving_prompt("a circle, " * 60, "too-large")))
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    assert not list((server.base / "output").rglob("*too-large*"))
+    assert not list((server.base / "output").rglob(".*"))
+    assert picture(client, with_own_model(small(3))) == reference
+    client.run(with_own_model(saving_prompt("a star, " * 60, "too-large")))
+    assert list((server.base / "output").rglob("too-large*"))
 
 
 def test_an_interrupted_prompt_leaves_the_next_as_it_was(
