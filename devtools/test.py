@@ -21,7 +21,14 @@ _CHECKS = (
     ("ruff format", ("ruff", "format", "--check", ".")),
     ("mypy of tools and tests", ("mypy", "dev.py", "devtools", "demo", "tests")),
 )
-_ALL_TESTS = ["tests"]
+_LEAST_COVERED = 95
+"""Per cent of the shipped code's lines and branches that all tests together go through."""
+_ALL_TESTS = [
+    "tests",
+    *(f"--cov={ROOT / part}" for part in ("nodes", "pixart_core")),
+    *("--cov-branch", "--cov-report=term-missing:skip-covered"),
+    f"--cov-fail-under={_LEAST_COVERED}",
+]
 
 
 def main(arguments: list[str]) -> int:
