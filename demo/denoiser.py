@@ -275,21 +275,6 @@ class Course:
     """What came out, (N, 4, h, w)."""
 
 
-def sample(
-    pair: Pair,
-    ids: Tensor,
-    mask: Tensor,
-    size: tuple[int, int],
-    steps: int = 20,
-    seed: int = 0,
-) -> Tensor:
-    """Draw latents for token rows, the last row being the empty caption: (N - 1, 4, h, w).
-
-    ``size``: width and height in pixels.
-    """
-    return course(pair, ids, mask, size, steps, seed).end
-
-
 @torch.no_grad()
 def course(
     pair: Pair,
@@ -299,7 +284,10 @@ def course(
     steps: int = 20,
     seed: int = 0,
 ) -> Course:
-    """Draw as `sample` does, and keep what was on the way."""
+    """Draw latents for token rows, the last row being the empty caption.
+
+    ``size``: width and height in pixels.
+    """
     solver = DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
     solver.set_timesteps(steps)
     device = next(pair.parameters()).device

@@ -4,8 +4,8 @@ In training, what shows through the noise is always right; so it learns to keep 
 what the steps before have made, and their errors were kept to the end; guidance multiplied them,
 for what it adds is the difference of two predictions, both in error. Here the denoiser is shown
 what a sampler really went through, and both predictions and above all what guidance makes of them
-should be the right picture: with the caption it knows what was meant. 600 such steps brought more
-than 10,000 of the others. What it draws changes as it learns, so it draws anew for every round.
+should be the right picture: with the caption it knows what was meant. What it draws changes as it
+learns, so it draws anew for every round.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
-Four stages (autoencoder, latents, denoiser with T5, its mending), each kept in ``--work``, so that
-a killed run goes on where it was. Deterministic for a seed as far as torch is.
+Four stages (autoencoder, latents, denoiser with T5, its mending), each kept in ``--work``: a killed
+run goes on with the stage that it was in, and within the denoiser's at its last save. Deterministic
+for a seed as far as torch is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from pixart_core.network.positions import position_grid
 
 from .captions import Captioner, load_tokenizer, pad_rows
-from .denoiser import Pair, Pictures, Trainer, sample
+from .denoiser import Pair, Pictures, Trainer, course
 from .drawn import draw_sets
 from .judge import judge
 from .mending import mend
@@ -128,7 +129,8 @@ def _sheet(
 ) -> Image.Image:
     scenes = _sheet_scenes()
     rows = [captioner.tokenizer(text)["input_ids"] for text in [*(s.caption() for s in scenes), ""]]
-    pictures = _images(restored_pictures(vae, sample(pair, *pad_rows(rows), (side, side))))
+    drawn = course(pair, *pad_rows(rows), (side, side)).end
+    pictures = _images(restored_pictures(vae, drawn))
     pairs = [(judge(picture), scene) for picture, scene in zip(pictures, scenes, strict=True)]
     right = {
         "colours": sum(verdict.has_colours_of(scene) for verdict, scene in pairs),

@@ -72,6 +72,11 @@ COMMANDS = {
         "give damaged files to every reader, for so many minutes",
         {"torch": "torch", **_PACK, "tqdm": "tqdm"},
     ),
+    "mutants": Command(
+        "devtools.mutants",
+        "put small faults into the code, and see whether a test notices each",
+        {**_CLIENT, **_PACK, **_CHECKS, "mutmut": "mutmut"},
+    ),
     "golden": Command(
         "devtools.golden",
         "say whether the demo model still draws the latents that are kept",

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ FAREST = 1e-4
 """Most relative distance from what is kept, on a machine that is not known."""
 
 _SMALL = {"width": 128, "height": 128}
+_STEPS = {"SA-Solver": 6, "IDDPM": 10, "DDIM": 6, "Euler": 6, "UniPC": 6, "DEIS": 6}
 CASES: dict[str, dict[str, dict[str, Any]]] = {
     "one picture": {"PixArtSampler": {"steps": 8}},
     "a batch of three": {"PixArtResolution": {"batch_size": 3}, "PixArtSampler": {"steps": 4}},
@@ -42,9 +44,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
     "without guidance": {"PixArtSampler": {"steps": 4, "guidance": 1.0}},
     **{
         solver: {"PixArtSampler": {"solver": solver, "steps": steps}}
-        for solver, steps in {
-            **{"SA-Solver": 6, "IDDPM": 10, "DDIM": 6, "Euler": 6, "UniPC": 6, "DEIS": 6},
-        }.items()
+        for solver, steps in _STEPS.items()
     },
     "LCM": {"PixArtSampler": {"solver": "LCM", "steps": 4, "guidance": 1.0}},
 }
@@ -145,10 +145,11 @@ def machine() -> str:
 
 
 def _processor() -> str:
+    """Name the processor with its generation, which a virtual machine's name may hide."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    facts = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.*)$", text, re.M))
+    return " ".join(facts.values()) or platform.processor()
 
 
 def _digests() -> dict[str, dict[str, str]]:

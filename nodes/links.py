@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..pixart_core.errors import PixArtError
 
-_VALUES = (int, float, str, bool)
+_VALUES = (int, float, str, bool, type(None))
 
 
 class LinkError(PixArtError):
@@ -46,10 +46,19 @@ def _links_of(kind: type[io.ComfyNode]) -> dict[str, bool]:
 def _check_link(name: str, value: Any, required: bool) -> None:
     # Nodes that take lists of inputs get the value in one.
     first = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if isinstance(first, _VALUES) or (first is None and required):
+    if _is_written(first) and (first is not None or required):
         raise LinkError(
             f"The input {name} cannot take a value",
             found="nothing" if first is None else f"{first!r:.60}",
             expected='a link to the node that gives it, such as ["1", 0]',
             advice="Connect a node there.",
         )
+
+
+def _is_written(value: Any) -> bool:
+    """Tell whether JSON could say it; what nodes give holds tensors or models."""
+    if isinstance(value, dict):
+        return all(_is_written(part) for part in value.values())
+    if isinstance(value, list):
+        return all(_is_written(part) for part in value)
+    return isinstance(value, _VALUES)

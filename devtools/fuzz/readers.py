@@ -16,7 +16,8 @@ from pixart_core.checkpoint.control import open_control
 from pixart_core.checkpoint.hints import NOTE
 from pixart_core.checkpoint.layouts import to_diffusers
 from pixart_core.checkpoint.opening import open_model
-from pixart_core.lora.reading import read_lora
+from pixart_core.lora.adapters import alpha_of, host_parts
+from pixart_core.lora.reading import Adapter, read_lora
 from pixart_core.lora.settings import read_settings
 from pixart_core.lora.targets import targets_of
 from pixart_core.network import NetworkConfig, PixArtTransformer
@@ -96,8 +97,17 @@ def _settings(_: Path) -> bytes:
 
 
 def _read_lora(path: Path) -> object:
-    shapes = {k: tuple(v.shape) for k, v in _tensors(PixArtTransformer(_NETWORK)).items()}
-    return read_lora(path, targets_of(shapes))
+    weights = {k: v.float() for k, v in _tensors(PixArtTransformer(_NETWORK)).items()}
+    file = read_lora(path, targets_of({key: tuple(value.shape) for key, value in weights.items()}))
+
+    def rows_of(adapter: Adapter) -> Tensor:
+        start = adapter.target.start or 0
+        return weights[adapter.target.key][start : start + adapter.target.shape[0]]
+
+    return [
+        host_parts(adapter, alpha_of(adapter, file.settings, 0.0), file.settings, rows_of)
+        for adapter in file.adapters
+    ]
 
 
 def _read_settings(path: Path) -> object:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from itertools import accumulate, groupby
+from itertools import groupby
 from operator import itemgetter
 
 from ..variants import Family
@@ -33,7 +32,10 @@ _FIRST_SEAM, _LAST_SEAM = 0xF0000, 0xFFFFD
 _SEAMS = re.compile(f"[{chr(_FIRST_SEAM)}-{chr(_LAST_SEAM)}]")
 """Characters for private use, which are no words, no punctuation, and nothing to T5."""
 
-_WORD = re.compile(r"\w+|.", re.DOTALL)
+_REACH = 200
+"""Letters within which two cleanings of a text agree again: more than a link or file name has."""
+_AGREEING = 6
+"""Letters in a row by which they do; fewer at the end of the text."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +108,39 @@ def _clean_pieces(pieces: Sequence[Piece], how: Callable[[str], str]) -> tuple[P
 def _aligned(letters: str, weights: Sequence[float], cleaned: str) -> list[float]:
     """Return the weight of each letter of ``cleaned``, which differs from ``letters`` a little.
 
-    Compared by words: letter by letter a long prompt of few letters would take minutes.
+    Read side by side, and beyond a difference from the nearest place where they agree again:
+    difflib would compare every letter with all like it, which takes minutes where there are few
+    kinds of letters.
     """
-    if letters == cleaned:
-        return list(weights)
-    found, wanted = _WORD.findall(letters), _WORD.findall(cleaned)
-    starts, ends = ([0, *accumulate(map(len, words))] for words in (found, wanted))
     aligned: list[float] = []
-    for block in SequenceMatcher(None, found, wanted).get_matching_blocks():
-        before = aligned[-1] if aligned else 1.0
-        aligned += [before] * (ends[block.b] - len(aligned))
-        aligned += weights[starts[block.a] : starts[block.a + block.size]]
+    at = start = 0
+    while (here := len(aligned)) < len(cleaned):
+        if letters[at : at + 1] == cleaned[here]:
+            aligned.append(weights[at])
+            at += 1
+            continue
+        dropped, added = _difference(letters[at : at + _REACH], cleaned[here : here + _REACH])
+        at += dropped
+        longer = here - start + 1
+        following = letters[at : at + longer]
+        goes_on = len(following) == longer and cleaned.startswith(following, here)
+        # Letters that stood on both sides of what was dropped go with the longer run.
+        for back in range(1, dropped + 1 if goes_on and not added else 1):
+            if back > here or letters[at - back] != cleaned[here - back]:
+                break
+            aligned[-back] = weights[at - back]
+        aligned += [aligned[-1] if aligned else 1.0] * added
+        start = here
     return aligned
+
+
+def _difference(letters: str, cleaned: str) -> tuple[int, int]:
+    """Return how many letters of each come before they agree again; one of each if they do not."""
+    agreeing = (
+        (letters.find(cleaned[added : added + _AGREEING]), added) for added in range(len(cleaned))
+    )
+    found = [(dropped, added) for dropped, added in agreeing if dropped >= 0]
+    return min(found, key=sum, default=(1, 1))
 
 
 def _grouped(text: str, weights: Sequence[float]) -> tuple[Piece, ...]:

@@ -19,6 +19,7 @@ from pixart_core.resolution import ASPECTS, EXACT, LIKE_IMAGE, SIZINGS, Wish, ch
 from pixart_core.text.cleaning import AUTO, CLEANINGS, Piece, clean
 from pixart_core.text.styles import StyleTable, official_styles, read_styles
 from pixart_core.text.tokens import END, PAD, fit_tokens, real_tokens
+from pixart_core.variants import Family
 
 LONGEST = 12_000
 SLOWEST = 30.0
@@ -37,7 +38,9 @@ SIDE = st.integers(1, 20_000)
 
 
 @given(PIECES, st.sampled_from([AUTO, *CLEANINGS]), st.sampled_from([None, "alpha", "sigma"]))
-def test_weights_change_no_letter(pieces: list[Piece], cleaning: str, family: None) -> None:
+def test_weights_change_no_letter(
+    pieces: list[Piece], cleaning: str, family: Family | None
+) -> None:
     text = "".join(text for text, _ in pieces)
     whole = clean([(text, 1.0)], cleaning, family)
     parts = clean(pieces, cleaning, family)

@@ -75,11 +75,16 @@ def _odd_metadata(header: dict[str, Any], name: str) -> None:
     header["__metadata__"] = {"format": ["pt"], "pixart": 7}
 
 
+def _by_name(good: bytes) -> dict[str, torch.Tensor]:
+    # safetensors gives them in another order each time, and of two as large the first is taken.
+    return dict(sorted(load(good).items()))
+
+
 def _tensors(change: Callable[[dict[str, torch.Tensor], str], None]) -> Maker:
     """Return what changes the tensors of a well-formed file; ``change`` gets the largest's name."""
 
     def make(good: bytes) -> bytes:
-        tensors = load(good)
+        tensors = _by_name(good)
         change(tensors, max(tensors, key=lambda name: tensors[name].numel()))
         return save({key: value.contiguous() for key, value in tensors.items()})
 
@@ -137,7 +142,7 @@ class _Runs:
 def _as_pth(wrap: Callable[[dict[str, torch.Tensor]], Any]) -> Maker:
     def make(good: bytes) -> bytes:
         out = io.BytesIO()
-        torch.save(wrap(load(good)), out)
+        torch.save(wrap(_by_name(good)), out)
         return out.getvalue()
 
     return make

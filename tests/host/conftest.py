@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,8 @@ def server(
         encoding="utf-8",
     )
     with HostServer(models, arguments=("--extra-model-paths-config", str(extra))) as running:
+        # This one's coverage tells enough; a server of a single test starts twice as fast without.
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
         yield running
 
 
