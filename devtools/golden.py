@@ -149,7 +149,7 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.exists() else ""
     facts = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.*)$", text, re.M))
-    return " ".join(facts.values()) or platform.processor()
+    return ", ".join(f"{name} {value}" for name, value in facts.items()) or platform.processor()
 
 
 def _digests() -> dict[str, dict[str, str]]:
