@@ -85,7 +85,7 @@ def _write(usages: list[Usage], out: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
     axes.plot([u.prompts for u in usages], [u.memory / 1e6 for u in usages], marker="o")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(u.memory for u in usages) / 1e6)
     axes.set_xlabel("prompts")
     axes.set_ylabel("anonymous memory of the host, MB")
     figure.tight_layout()

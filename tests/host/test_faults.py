@@ -113,8 +113,11 @@ def test_a_folder_that_may_only_be_read(
     folders = [server.base / "models", *(server.base / "models").iterdir()]
     for folder in folders:
         folder.chmod(0o555)
+    # root may write all the same, and must not.
+    before = [folder.stat().st_mtime_ns for folder in folders]
     try:
         assert picture(client, with_own_model(small(3))) == reference
+        assert [folder.stat().st_mtime_ns for folder in folders] == before
     finally:
         for folder in folders:
             folder.chmod(0o755)
