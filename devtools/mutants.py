@@ -27,13 +27,14 @@ _MUTATED = (
 )
 """Where a wrong number or branch would change pictures without a word."""
 _TESTS = (
-    *("checkpoint", "convert", "course", "resolution", "text"),
+    *("checkpoint", "convert", "course", "detect", "resolution", "text"),
     *("variants", "variations", "vectors", "wrappings"),
 )
 _COPIED = ("pixart_core", "demo", "devtools", "docs", "tests", "nodes", "__init__.py", "dev.py")
 _LEAST_KILLED = 0.85
 _KILLED = {"killed", "timeout", "segfault", "caught by type check"}
-_PASSED_OVER = {"skipped", "not checked"}
+_PASSED_OVER = {"skipped"}
+"""By a pragma in the code; there is none."""
 
 
 def main(arguments: list[str]) -> int:
@@ -110,7 +111,8 @@ def _report(found: dict[str, str]) -> int:
         if verdict not in _PASSED_OVER:
             module = name.rpartition(".")[0]
             rows.setdefault(module, Counter())[verdict] += 1
-    missed = False
+    modules = [path.removesuffix(".py").replace("/", ".") for path in _MUTATED]
+    missed = set(modules) != rows.keys()
     print(f"\n{'':40} mutants killed")
     for module, verdicts in rows.items():
         killed, count = sum(verdicts[verdict] for verdict in _KILLED), verdicts.total()

@@ -51,7 +51,10 @@ def _check_link(name: str, value: Any, required: bool) -> None:
             f"The input {name} cannot take a value",
             found="nothing" if first is None else f"{first!r:.60}",
             expected='a link to the node that gives it, such as ["1", 0]',
-            advice="Connect a node there.",
+            advice="Connect a node there; one that is connected gives nothing, as a checkpoint "
+            "without a text encoder gives no CLIP."
+            if first is None
+            else "Connect a node there.",
         )
 
 

@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Callable
 
+from .wellformed import repacked
+
 _HEADER = 4096
 """Bytes from the start where most of the damage is done: there lies what a reader trusts."""
 _NUMBERS = (b"0", b"-1", b"1", b"2147483648", b"9223372036854775807", b"1e999", b"0.5", b"NaN")
@@ -16,7 +18,10 @@ Mutation = Callable[[random.Random, bytearray], bytearray]
 
 
 def damaged(good: bytes, rng: random.Random) -> bytes:
-    """Return a copy with one to four kinds of damage."""
+    """Return a copy with one to four kinds of damage, half of the time in a sound container."""
+    sound = repacked(good, rng) if rng.random() < 0.5 else None
+    if sound is not None:
+        return sound
     content = bytearray(good)
     for _ in range(rng.randint(1, 4)):
         content = rng.choice(_MUTATIONS)(rng, content)

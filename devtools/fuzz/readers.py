@@ -74,7 +74,8 @@ def _lora(_: Path) -> bytes:
     names = [f"base_model.model.transformer_blocks.{i}.attn2.to_q" for i in range(2)]
     names += ["lora_unet_transformer_blocks_0_attn1_to_k", "transformer.proj_out"]
     parts = {"lora_A.weight": (2, 72), "lora_B.weight": (72, 2), "alpha": ()}
-    return save({f"{n}.{part}": torch.ones(shape) for n in names for part, shape in parts.items()})
+    tensors = {f"{n}.{part}": torch.ones(shape) for n in names for part, shape in parts.items()}
+    return save({**tensors, "transformer.proj_out.lora_B.weight": torch.ones(32, 2)})
 
 
 def _prompt(folder: Path) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
@@ -84,14 +84,14 @@ class Queue:
 
     def _two_at_once(self) -> None:
         both = [self._one(), self._one()]
-        threads = [
-            threading.Thread(target=self._check, args=(HostClient(self._server.address), *one))
-            for one in both
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        clients = [HostClient(self._server.address) for _ in both]
+        with ThreadPoolExecutor() as pool:
+            checks = [
+                pool.submit(self._check, client, *one)
+                for client, one in zip(clients, both, strict=True)
+            ]
+        for check in checks:
+            check.result()
 
     def _interrupted(self) -> None:
         kind, seed = self._one()

@@ -15,12 +15,16 @@ from ...pixart_core.checkpoint.detect import AUTO
 from ...pixart_core.checkpoint.opening import open_model
 from ...pixart_core.checkpoint.report import guess_notice
 from ...pixart_core.checkpoint.source import find_source
+from ...pixart_core.json_text import parse_json
 from ...pixart_core.resolution import Wish
 from ...pixart_core.text.t5_file import tokenizer_of
 from ...pixart_core.variants import VAES, Variant
 from . import files, latent
 from .prompt_reading import read_prompt
 from .t5_tokens import PixArtTokenizer, tokenizer_data
+
+_MOST_BYTES = 1_000_000
+"""Of a question; a prompt has some thousand. A question must say how long it is."""
 
 Asked = dict[str, Any]
 """What the editor sends: values of widgets by their names, as far as they are known."""
@@ -34,11 +38,14 @@ def register_routes() -> None:
 
 def _handler(answer: Callable[[Asked], Any]) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.Response:
+        length = request.content_length
+        if length is None or length > _MOST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(_MOST_BYTES, length or 0)
         try:
-            asked = dict(await request.json())
+            asked = dict(parse_json(await request.text()))
             # Reading a file must not hold up the server.
             return web.json_response(await asyncio.to_thread(answer, asked))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             return web.json_response({"error": str(error)}, status=400)
 
     return handle

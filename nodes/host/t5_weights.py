@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...pixart_core.checkpoint.completeness import check_finite
 from ...pixart_core.errors import CheckpointError
+from ...pixart_core.json_text import parse_json
 from ...pixart_core.memory import in_own_memory
 from ...pixart_core.text.t5_file import T5File
 
@@ -164,7 +165,7 @@ def _quantised(key: str, tensor: Tensor, layout: Layout) -> Entries:
 
 def _format_of(file: T5File, key: str, said: Tensor) -> str:
     try:
-        name = json.loads(bytes(said.tolist()))["format"]
+        name = parse_json(bytes(said.tolist()).decode())["format"]
         if name in comfy.quant_ops.QUANT_ALGOS:
             return str(name)
         found = f"the format {name}"

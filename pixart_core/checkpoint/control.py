@@ -20,8 +20,10 @@ from .source import FolderKind
 
 CONTROLNET = FolderKind("a PixArt ControlNet", ("diffusion_pytorch_model",), "controlnet")
 
-_OFFICIAL = re.compile(r"(?:.*\.)?controlnet\.(\d+\.(?:copied_block|before_proj|after_proj)\..+)")
-_RESEARCH = re.compile(r"(?:.*\.)?controlnet_blocks\.(\d+)\.(.+)")
+_OFFICIAL = re.compile(
+    r"(?:.*\.)?controlnet\.(\d{1,2}\.(?:copied_block|before_proj|after_proj)\..+)"
+)
+_RESEARCH = re.compile(r"(?:.*\.)?controlnet_blocks\.(\d{1,2})\.(.+)")
 _COPIED = "transformer_block."
 
 

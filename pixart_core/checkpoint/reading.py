@@ -19,6 +19,7 @@ from ..errors import CheckpointError
 from .containers import tensors_in, without_prefix
 from .hints import Hints, is_note, read_hints
 from .leftovers import inert_leftovers
+from .pickles import check_modest
 from .source import SAFETENSORS, TRANSFORMER, FolderKind, Source, find_source
 
 _DOWNLOAD_AGAIN = "Download the file again and compare its size with the one at its source."
@@ -163,6 +164,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         mapped = zipfile.is_zipfile(path)
         if mapped:
             _check_stored(path)
+        check_modest(path)
         with inert_leftovers():
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         return _plain(tensors_in(content))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from ..errors import CheckpointError
+from ..json_text import read_json
 
 SAFETENSORS = (".safetensors", ".sft")
 _ENDINGS = (".safetensors", ".bin", ".json")
@@ -144,7 +144,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
 def _shard_names(index: Path) -> list[str]:
     """Return the names in an index; only plain names, so that none leads out of the folder."""
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
+        content = read_json(index)
         names = sorted(set(content["weight_map"].values()))
         if all(isinstance(name, str) and Path(name).name == name for name in names):
             return names

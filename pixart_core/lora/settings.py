@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..checkpoint.source import SAFETENSORS
+from ..json_text import parse_json
 
 PEFT_ALPHA = 8.0
 """PEFT's default, which PixArt's training scripts left as it was."""
@@ -115,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -123,7 +123,10 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None
+    try:
+        return float(value) if is_number else None
+    except OverflowError:
+        return None
 
 
 def _whole(value: Any) -> int | None:

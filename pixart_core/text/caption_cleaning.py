@@ -108,9 +108,14 @@ def clean_once(text: str) -> str:
 def _libraries() -> tuple[Callable[[str], str], Callable[[str], str]]:
     import ftfy
     from bs4 import BeautifulSoup
+    from bs4.builder import ParserRejectedMarkup
 
     def text_of(markup: str) -> str:
-        words: Any = BeautifulSoup(markup, features="html.parser").text
+        try:
+            words: Any = BeautifulSoup(markup, features="html.parser").text
+        except ParserRejectedMarkup:
+            # "<![" and the like: no markup, though it begins like some.
+            return markup
         return str(words)
 
     return ftfy.fix_text, text_of

@@ -33,7 +33,7 @@ _SEAMS = re.compile(f"[{chr(_FIRST_SEAM)}-{chr(_LAST_SEAM)}]")
 """Characters for private use, which are no words, no punctuation, and nothing to T5."""
 
 _REACH = 200
-"""Letters within which two cleanings of a text agree again: more than a link or file name has."""
+"""Letters within which two cleanings of a text mostly agree again."""
 _AGREEING = 6
 """Letters in a row by which they do; fewer at the end of the text."""
 
@@ -119,7 +119,7 @@ def _aligned(letters: str, weights: Sequence[float], cleaned: str) -> list[float
             aligned.append(weights[at])
             at += 1
             continue
-        dropped, added = _difference(letters[at : at + _REACH], cleaned[here : here + _REACH])
+        dropped, added = _difference(letters[at:], cleaned[here : here + _REACH + 2 * _AGREEING])
         at += dropped
         longer = here - start + 1
         following = letters[at : at + longer]
@@ -136,11 +136,16 @@ def _aligned(letters: str, weights: Sequence[float], cleaned: str) -> list[float
 
 def _difference(letters: str, cleaned: str) -> tuple[int, int]:
     """Return how many letters of each come before they agree again; one of each if they do not."""
+    near = letters[:_REACH]
     agreeing = (
-        (letters.find(cleaned[added : added + _AGREEING]), added) for added in range(len(cleaned))
+        (near.find(cleaned[added : added + _AGREEING]), added)
+        for added in range(min(_REACH, len(cleaned)))
     )
     found = [(dropped, added) for dropped, added in agreeing if dropped >= 0]
-    return min(found, key=sum, default=(1, 1))
+    if not found:
+        far = letters.find(cleaned[: 2 * _AGREEING])
+        found = [(far, 0)] if far >= 0 else [(1, 1)]
+    return min(found, key=sum)
 
 
 def _grouped(text: str, weights: Sequence[float]) -> tuple[Piece, ...]:

@@ -13,7 +13,9 @@ from ..errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_BLOCK = re.compile(r"encoder\.block\.(\d+)\.")
+_BLOCK = re.compile(r"encoder\.block\.(\d{1,6})\.")
+_MOST_BLOCKS = 100
+"""T5-XXL has 24."""
 _Q = "encoder.block.0.layer.0.SelfAttention.q.weight"
 _BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 _GATED = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight"
@@ -65,8 +67,16 @@ def detect_t5(shapes: Shapes) -> T5Shape:
             expected="channels that the heads share evenly",
             advice="The file is damaged; download it again.",
         )
+    layers = 1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key)))
+    if layers > _MOST_BLOCKS:
+        raise CheckpointError(
+            "This file cannot be loaded as a T5 text encoder",
+            found=f"{layers} blocks",
+            expected=f"at most {_MOST_BLOCKS}, as T5-XXL has 24",
+            advice="The file is damaged; download it again.",
+        )
     return T5Shape(
-        layers=1 + max(int(found[1]) for key in shapes if (found := _BLOCK.match(key))),
+        layers=layers,
         width=embedding[1],
         heads=heads,
         head_size=shapes[_Q][0] // heads,

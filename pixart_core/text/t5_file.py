@@ -15,6 +15,7 @@ from torch import Tensor
 from ..checkpoint.completeness import check_complete
 from ..checkpoint.reading import OpenedFiles, open_files, shapes_of
 from ..checkpoint.source import SAFETENSORS, TEXT_ENCODER, Source
+from ..json_text import parse_json
 from .t5 import T5Shape, detect_t5, encoder_tensors, tensor_shapes
 
 Value = TypeVar("Value")
@@ -102,7 +103,7 @@ def _metadata(prefix: str, files: tuple[Path, ...]) -> dict[str, str]:
 def _quantised_layers(file: Path) -> dict[str, object]:
     try:
         with safe_open(file, framework="pt") as opened:
-            said = json.loads((opened.metadata() or {}).get(_QUANTISATION, "{}"))
+            said = parse_json((opened.metadata() or {}).get(_QUANTISATION, "{}"))
     except (SafetensorError, OSError, ValueError):
         return {}
     layers = said.get("layers") if isinstance(said, dict) else None

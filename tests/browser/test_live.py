@@ -111,10 +111,30 @@ def test_tokens_are_counted_in_no_time(editor_host: HostServer) -> None:
     assert statistics.median(seconds) < 0.05
 
 
-@pytest.mark.parametrize("asked", [{}, {"file": "none.pth"}, [], {"file": 3}])
+SIZE = {"sizing": "exact size", "aspect": "1:1", "table": "auto", "ratios": "all", "swap": False}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({}, {"file": "none.pth"}, [], {"file": 3}),
+        *({"file": "../../../../etc/passwd"}, {"file": "/etc/passwd"}),
+        {**SIZE, "width": 10**400, "height": 10**400},
+    ],
+)
 def test_a_bad_question_is_answered_with_a_sentence(editor_host: HostServer, asked: Any) -> None:
     for route in ("model", "tokens", "size"):
         address = f"http://{editor_host.address}/pixart/{route}"
         answer = requests.post(address, json=asked, timeout=30)
         assert answer.status_code == 400
         assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"[" * 100_000, 400), (b'{"text": "' + b"x" * 10**6 + b'"}', 413)]
+)
+def test_a_question_is_of_modest_size(editor_host: HostServer, body: bytes, status: int) -> None:
+    for route in ("model", "tokens", "size"):
+        address = f"http://{editor_host.address}/pixart/{route}"
+        assert requests.post(address, data=body, timeout=30).status_code == status
+    assert editor_host.running()

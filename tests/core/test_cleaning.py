@@ -41,6 +41,18 @@ def test_each_piece_keeps_its_weight() -> None:
     assert clean(pieces, "off", None).pieces == tuple(pieces)
 
 
+def test_weights_stand_after_a_long_gap() -> None:
+    pieces = [("see " + "p" * 250 + ".j", 1.0), ("pg of ", 1.3), ("cats and ", 0.5), ("dogs", 1.5)]
+    assert clean(pieces, "reference", None).pieces[-2:] == (("cats and ", 0.5), ("dogs", 1.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"), [("a <![cat] dog", "a <! cat dog"), ("a <![", "a <!")]
+)
+def test_what_only_begins_like_markup_is_text(text: str, cleaned: str) -> None:
+    assert clean([(text, 1.0)], "reference", None).text == cleaned
+
+
 def test_a_piece_that_is_cleaned_away_leaves_the_others_their_weights() -> None:
     pieces = [("see ", 1.0), ("photo.png", 1.3), (" of a cat", 0.8)]
     assert clean(pieces, "reference", None).pieces == (("see", 1.0), (" of a cat", 0.8))

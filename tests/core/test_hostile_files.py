@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
+from devtools.memory import PeakMemory
 from pixart_core.checkpoint.opening import open_model
-from pixart_core.checkpoint.reading import read_checkpoint
+from pixart_core.checkpoint.reading import read_checkpoint, read_tensors
 from pixart_core.checkpoint.source import is_model_folder
 from pixart_core.errors import CheckpointError
+from pixart_core.json_text import parse_json
+from pixart_core.lora.settings import read_settings
 
 from .test_wrappings import OURS, WHOLE, clones
 
@@ -90,15 +93,53 @@ class Swollen:
     """An object that would fill the memory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return bytearray, (10**15,)
+        return bytearray, (10**9,)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_small_pickle_takes_little_memory(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "swollen.pth"
+    content = {"state_dict": OURS, "x": Swollen()}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with (
+        PeakMemory() as memory,
+        pytest.raises(CheckpointError, match=r"is damaged \(a call of .*bytearray"),
+    ):
+        open_model(path)
+    assert memory.growth < 100_000_000
+
+
+def test_a_legacy_file_s_tensors_lie_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "short.pth"
+    torch.save({"x": torch.zeros(20_000)}, path, _use_new_zipfile_serialization=False)
+    assert read_tensors(path)["x"].shape == (20_000,)
+    count = pickle.dumps(20_000, 2)[2:5]
+    assert path.read_bytes().count(count) > 1
+    path.write_bytes(path.read_bytes().replace(count, b"J" + (2**31 - 1).to_bytes(4, "little")))
+    with pytest.raises(CheckpointError, match=r"a count of 2,147,483,647"):
+        read_tensors(path)
 
 
 def test_pickles_that_trip_the_unpickler_get_a_sentence(tmp_path: Path) -> None:
-    torch.save({"state_dict": OURS, "x": Swollen()}, tmp_path / "swollen.pth")
     (tmp_path / "short.pth").write_bytes(b"\x80\x02\x4a\x01")
-    for name in ("swollen.pth", "short.pth"):
-        with pytest.raises(CheckpointError, match="holds more than tensors, or is damaged"):
-            open_model(tmp_path / name)
+    with pytest.raises(CheckpointError, match="holds more than tensors, or is damaged"):
+        open_model(tmp_path / "short.pth")
+
+
+DEEP = "[" * 100_000
+
+
+def test_json_without_end_is_no_riddle(tmp_path: Path) -> None:
+    index = tmp_path / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(DEEP)
+    with pytest.raises(CheckpointError, match="lists within lists without end"):
+        open_model(tmp_path)
+    for text in (DEEP, '{"lora_alpha": 1' + "0" * 400 + "}"):
+        (tmp_path / "adapter_config.json").write_text(text)
+        (tmp_path / "adapter_model.safetensors").write_bytes(save({"x": torch.zeros(1)}))
+        assert read_settings(tmp_path / "adapter_model.safetensors").alpha is None
+    with pytest.raises(ValueError, match="20,000,000 letters"):
+        parse_json("1" * 20_000_000)
 
 
 class Touch:
