@@ -18,8 +18,8 @@ from .signs import read_signs
 AUTO = "auto"
 """The choice that leaves the variant to detection."""
 
-_BLOCK = re.compile(r"blocks\.(\d{1,6})\.")
-_COMPRESSED = re.compile(r"blocks\.(\d{1,6})\.attn\.sr\.weight")
+_BLOCK = re.compile(r"blocks\.(\d{1,18})\.")
+_COMPRESSED = re.compile(r"blocks\.(\d{1,18})\.attn\.sr\.weight")
 _NULL_CAPTION = "y_embedder.y_embedding"
 _SIZE_CONDITION = "ar_embedder.mlp.0.weight"
 _QK_NORM = "blocks.0.attn.q_norm.weight"

@@ -9,7 +9,7 @@ from typing import IO
 
 _SWELLING = frozenset({"bytearray", "Tensor"})
 """What torch's safe unpickler calls with any number, and which takes as much memory."""
-_LEGACY_PICKLES = 5
+_LEGACY_PICKLES, _TENSORS = 5, 3
 """Those that an old file begins with: magic number, version, machine, tensors, their keys."""
 
 
@@ -34,8 +34,7 @@ def check_modest(path: Path) -> None:
         # There torch takes the memory of a tensor before it looks for its numbers.
         most = path.stat().st_size
         for number in range(_LEGACY_PICKLES):
-            # The first is a magic number, which is large.
-            if not _check(stream, most if number else None):
+            if not _check(stream, most if number == _TENSORS else None):
                 return
 
 

@@ -13,7 +13,7 @@ from ..errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_BLOCK = re.compile(r"encoder\.block\.(\d{1,6})\.")
+_BLOCK = re.compile(r"encoder\.block\.(\d{1,18})\.")
 _MOST_BLOCKS = 100
 """T5-XXL has 24."""
 _Q = "encoder.block.0.layer.0.SelfAttention.q.weight"

@@ -26,7 +26,9 @@ from .test_prompt_nodes import picture_bytes
 EXPECTED = Path(__file__).parents[1] / "corpus" / "expected.json"
 KNOWN: dict[str, list[str]] = json.loads(EXPECTED.read_text(encoding="utf-8"))
 ACCEPT = bool(os.environ.get("PIXART_ACCEPT"))
-SENTENCE = re.compile(r"^(?P<key>.+?): found .+, expected .+[.;] ?.*", re.DOTALL)
+SENTENCE = re.compile(r"^(?P<key>.+?): found .+, expected .+?[.;] \S", re.DOTALL)
+PACK = "ComfyUI-PixArt"
+"""What a line of a traceback holds where it is of the pack."""
 WITNESS = Path("/tmp/pixart-corpus-was-here")
 
 
@@ -80,11 +82,21 @@ def outcome_of(client: HostClient, graph: Graph) -> list[str]:
     try:
         result = client.run(graph)
     except Rejected as refusal:
-        return ["refused", key_of(str(refusal))]
+        return ["refused", faults_of(refusal)]
     except ExecutionFailed as failure:
-        clear = ours(failure.message) or not failure.node_type.startswith("PixArt")
+        clear = ours(failure.message) or PACK not in failure.traceback
         return ["failed" if clear else "no sentence", key_of(failure.message)]
     return ["partly refused" if result.node_errors else "drawn", ""]
+
+
+def faults_of(refusal: Rejected) -> str:
+    """Return what the host has against a graph: kinds of faults, and the inputs they are in."""
+    faults = {
+        f"{fault['type']} {fault.get('extra_info', {}).get('input_name', '')}".strip()
+        for node in refusal.body.get("node_errors", {}).values()
+        for fault in node["errors"]
+    }
+    return ", ".join(sorted(faults)) or str(refusal.body["error"]["type"])
 
 
 def ours(message: str) -> bool:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from devtools import golden
 from devtools.client import HostClient
 from devtools.golden import CASES, compare, digest, draw, draw_one
 from devtools.models import demo_models
 from devtools.reference import relative_error
 from devtools.server import HostServer
+from tests.corpus.furnishing import furnish
+from tests.corpus.habitats import HABITATS
 
 CACHES = {"none": ("--cache-none",), "LRU": ("--cache-lru", "3"), "classic": ("--cache-classic",)}
 
@@ -52,6 +56,33 @@ def test_another_start_another_cache_and_order_change_nothing(
     few = ["one picture", "SA-Solver", "a batch of three", "IDDPM"]
     for name in [*few, *reversed(few)]:
         assert digest(draw_one(client, folder, CASES[name])) == digest(drawn[name]), name
+
+
+def test_a_digest_that_another_machine_took_away_is_no_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = load_file(golden.GOLDEN / "latents.safetensors")
+    monkeypatch.setattr(golden, "_digests", lambda: {golden.machine(): {}})
+    assert compare(kept) == {}
+    name = next(iter(kept))
+    monkeypatch.setattr(golden, "_digests", lambda: {golden.machine(): {name: "another"}})
+    assert list(compare(kept)) == [name]
+
+
+def test_no_other_node_leaves_a_trace(loras: list[Path], controlnets: list[Path]) -> None:
+    """Drawn before any of them has run, and after each."""
+    models = {**demo_models(), "loras": loras, "controlnet": controlnets}
+    models["checkpoints"] = [path for path in controlnets if path.name == "with-model.pth"]
+    with HostServer(models) as server:
+        client, folder = HostClient(server.address), server.base / "output"
+        # In turn, lest the host answers from its cache.
+        cases = [{"PixArtSampler": {"steps": 2, "seed": seed}} for seed in (1, 2)]
+        before = [digest(draw_one(client, folder, case)) for case in cases]
+        furnish(server, client)
+        for number, (kind, graph) in enumerate(HABITATS.items()):
+            assert not client.run(graph).node_errors, kind
+            which = number % 2
+            assert digest(draw_one(client, folder, cases[which])) == before[which], kind
 
 
 @pytest.mark.parametrize("solver", ["DPM-Solver++", "SA-Solver"])
