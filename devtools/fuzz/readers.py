@@ -28,6 +28,7 @@ from pixart_core.text.t5 import T5Shape, tensor_shapes
 from pixart_core.text.t5_file import open_t5
 
 _NETWORK = NetworkConfig(2, 72, 288, 4, 8, 2, 32, 16, False, 120)
+_SHARD = "diffusion_pytorch_model-00001-of-00001.safetensors"
 _T5 = T5Shape(layers=1, width=8, heads=2, head_size=4, mlp_size=8)
 
 
@@ -64,6 +65,24 @@ def _pickle(_: Path) -> bytes:
 
 def _control(_: Path) -> bytes:
     return save(_tensors(PixArtControl(_NETWORK, device="meta")))
+
+
+def _legacy(_: Path) -> bytes:
+    out = io.BytesIO()
+    content = {"state_dict": _tensors(PixArtTransformer(_NETWORK))}
+    torch.save(content, out, _use_new_zipfile_serialization=False)
+    return out.getvalue()
+
+
+def _index(_: Path) -> bytes:
+    names = to_diffusers(_tensors(PixArtTransformer(_NETWORK)))
+    told = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, _SHARD)}
+    return json.dumps(told).encode()
+
+
+def _config(_: Path) -> bytes:
+    told = {"_class_name": "PixArtTransformer2DModel", "sample_size": 32, "interpolation_scale": 1}
+    return json.dumps({**told, "num_layers": 2, "cross_attention_dim": 72}).encode()
 
 
 def _t5(_: Path) -> bytes:
@@ -117,6 +136,18 @@ def _read_settings(path: Path) -> object:
     return read_settings(beside.with_name("adapter_model.safetensors"))
 
 
+def _read_index(path: Path) -> object:
+    path.rename(path.with_name("diffusion_pytorch_model.safetensors.index.json"))
+    path.with_name(_SHARD).write_bytes(_diffusers(path.parent))
+    return _read_model(path.parent)
+
+
+def _read_config(path: Path) -> object:
+    path.rename(path.with_name("config.json"))
+    path.with_name("diffusion_pytorch_model.safetensors").write_bytes(_diffusers(path.parent))
+    return _read_model(path.parent)
+
+
 def _read_model(path: Path) -> object:
     opened = open_model(path)
     opened.check_complete()
@@ -127,6 +158,9 @@ READERS = (
     Reader("model", ".safetensors", _model, _read_model),
     Reader("diffusers-model", ".safetensors", _diffusers, _read_model),
     Reader("pickled-model", ".pth", _pickle, _read_model),
+    Reader("old-model", ".pth", _legacy, _read_model),
+    Reader("model-index", ".json", _index, _read_index),
+    Reader("model-config", ".json", _config, _read_config),
     Reader("controlnet", ".safetensors", _control, open_control),
     Reader("t5", ".safetensors", _t5, open_t5),
     Reader("lora", ".safetensors", _lora, _read_lora),

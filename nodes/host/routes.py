@@ -40,7 +40,8 @@ def _handler(answer: Callable[[Asked], Any]) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.Response:
         length = request.content_length
         if length is None or length > _MOST_BYTES:
-            raise web.HTTPRequestEntityTooLarge(_MOST_BYTES, length or 0)
+            message = f"Only a question of at most {_MOST_BYTES:,} bytes is answered."
+            return web.json_response({"error": message}, status=413)
         try:
             asked = dict(parse_json(await request.text()))
             # Reading a file must not hold up the server.

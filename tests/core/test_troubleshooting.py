@@ -25,6 +25,11 @@ NOT_SEEN = {
     "hidden_size … is not a multiple of the head size …": "such files get a sentence before it",
     "… is not a plain tensor": "is read in brackets, in “a file that holds more than tensors”",
     "… claims more numbers than there are": "is read in brackets, in the same sentence",
+    "a call of …": "is read in brackets, in the same sentence",
+    "a count of …": "is read in brackets, in the same sentence",
+    "… letters": "is what was found in an index; other JSON passes for none",
+    "… bytes": "is what was found in an index; other JSON passes for none",
+    "lists within lists without end": "is what was found in an index; other JSON passes for none",
     "This model cannot draw without knowing the picture's size": "the nodes always tell the size",
 }
 """Keys of what is raised but never shown to a user as a sentence, and why."""
