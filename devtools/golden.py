@@ -64,10 +64,10 @@ def main(arguments: list[str]) -> int:
         drawn = draw(HostClient(server.address), server.base / "output")
     if accept:
         keep(drawn)
-    changes = compare(drawn)
+    changes = compare(drawn, digests_here())
     for name in CASES:
         print(f"{name:20} {changes.get(name, 'as it was')}")
-    known = "known" if machine() in _digests() else f"not known, compared at {FAREST:g}"
+    known = "known" if digests_here() else f"not known, compared at {FAREST:g}"
     print(f"\n{len(changes)} of {len(CASES)} changed; this machine is {known}: {machine()}")
     return int(bool(changes))
 
@@ -97,16 +97,28 @@ def draw_one(client: HostClient, output: Path, case: Mapping[str, Mapping[str, A
     return load((output / file["subfolder"] / file["filename"]).read_bytes())["latent_tensor"]
 
 
-def compare(drawn: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return what is no longer as it is kept, by case, in words."""
-    kept, digests = load_file(GOLDEN / _LATENTS), _digests().get(machine(), {})
+def kept_latents() -> dict[str, Tensor]:
+    """Return the latent that is kept of each case."""
+    return load_file(GOLDEN / _LATENTS)
+
+
+def digests_here() -> dict[str, str]:
+    """Return the digests that are kept for this machine, by case; none where it is not known."""
+    return _digests().get(machine(), {})
+
+
+def compare(drawn: Mapping[str, Tensor], digests: Mapping[str, str]) -> dict[str, str]:
+    """Return what is no longer as it is kept, by case, in words.
+
+    What has a digest must be the same to the bit, anything else within `FAREST`.
+    """
+    kept = kept_latents()
     changes = {}
     for name, latent in drawn.items():
         if name not in kept or kept[name].shape != latent.shape:
             changes[name] = f"not kept in this shape, {tuple(latent.shape)}"
             continue
         distance = float((latent - kept[name]).norm() / kept[name].norm())
-        # Another machine's `--accept` takes away what changed there.
         known = digests.get(name)
         same = known == digest(latent) if known else distance <= FAREST
         if not same:
@@ -117,7 +129,7 @@ def compare(drawn: Mapping[str, Tensor]) -> dict[str, str]:
 def keep(drawn: Mapping[str, Tensor]) -> None:
     """Write latents, and this machine's digests; other machines' go where a latent changed."""
     GOLDEN.mkdir(exist_ok=True)
-    old = load_file(GOLDEN / _LATENTS) if (GOLDEN / _LATENTS).exists() else {}
+    old = kept_latents() if (GOLDEN / _LATENTS).exists() else {}
     as_before = {
         name
         for name, latent in drawn.items()

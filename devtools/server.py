@@ -103,6 +103,13 @@ class HostServer:
             raise
         return self
 
+    def start_again(self) -> None:
+        """Start the host anew in the same folder, once it has ended; Failure as on entering."""
+        assert self._process is not None
+        self._process.wait(timeout=30)
+        self._start()
+        self._wait_until_it_answers()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -8,6 +8,7 @@ import random
 import struct
 import zipfile
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 _SAME_SIZE = {
@@ -39,17 +40,14 @@ def _other_header(good: bytes, rng: random.Random) -> bytes:
         names = [name for name in header if name != "__metadata__"]
         if names:
             rng.choice(_CHANGES)(rng, header, rng.choice(names))
-    # Half a letter, as a name may hold it, is no JSON.
-    text = json.dumps(header).encode("utf-8", "replace")
+    text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + good[8 + length :]
 
 
 def _reshape(rng: random.Random, header: dict[str, Entry], name: str) -> None:
     """Give the same numbers another shape."""
     shape = header[name]["shape"]
-    count = 1
-    for side in shape:
-        count *= side
+    count = prod(shape)
     header[name]["shape"] = rng.choice(
         ([count], [1, count], [count, 1], [*shape, 1], [1, *shape], shape[::-1], [1] * 20 + [count])
     )
