@@ -72,6 +72,16 @@ COMMANDS = {
         "give damaged files to every reader, for so many minutes",
         {"torch": "torch", **_PACK, "tqdm": "tqdm"},
     ),
+    "corpus": Command(
+        "devtools.corpus",
+        "give every bad input of the corpus to one server, with a good picture after each",
+        {**_CLIENT, **_PACK, **_CHECKS},
+    ),
+    "audit": Command(
+        "devtools.audit",
+        "ask for published holes in what the pack depends on (needs PyPI)",
+        {"packaging": "packaging", "pip_audit": "pip-audit"},
+    ),
     "mutants": Command(
         "devtools.mutants",
         "put small faults into the code, and see whether a test notices each",

@@ -26,7 +26,9 @@ from .usage import Usage, growth_of, usage_of
 
 _MOST_GROWTH = 0.05
 _EARLY = 0.2
-"""After which share of the prompts the first look is taken."""
+"""After which share of the prompts the first look is taken, when all that can be is freed."""
+_OFTEN = 0.01
+"""After which share of the prompts the plot has a point."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,8 +46,8 @@ def main(arguments: list[str]) -> int:
     with TemporaryDirectory() as folder, HostServer(files.models(Path(folder))) as server:
         noise = Image.effect_noise((128, 128), 80).convert("RGB")
         noise.save(server.base / "input" / EDGES)
-        counts, faults, usages = soak(server, chosen.prompts, chosen.seed)
-    _write(usages, chosen.out)
+        counts, faults, usages, course = soak(server, chosen.prompts, chosen.seed)
+    _write(usages, course, chosen.out)
     for what, count in sorted(counts.items()):
         print(f"{what:24} {count:5}")
     for usage in (usages[0], usages[-1]):
@@ -61,34 +63,43 @@ def main(arguments: list[str]) -> int:
 
 def soak(
     server: HostServer, prompts: int, seed: int
-) -> tuple[Counter[str], list[str], list[Usage]]:
-    """Run so many prompts; return how many of each sort, what was wrong, and the memory."""
+) -> tuple[Counter[str], list[str], list[Usage], list[Usage]]:
+    """Run so many prompts; return how many of each sort, what was wrong, and the memory.
+
+    The memory twice: at the few moments when all that can be is freed, and in between.
+    """
     queue = Queue(server, random.Random(seed))
     queue.draw_references()
     usages: list[Usage] = []
+    course: list[Usage] = []
     for number in tqdm(range(1, prompts + 1), desc="soak", unit="prompt"):
         queue.next_prompt()
+        if number % max(round(prompts * _OFTEN), 1) == 0:
+            course.append(usage_of(server.pid, server.base, number))
         if number % max(round(prompts * _EARLY), 1) == 0:
             queue.settle()
             usages.append(usage_of(server.pid, server.base, number))
     growth = growth_of(usages[0], usages[-1], _MOST_GROWTH)
     if not server.running():
         growth.append("the host has ended")
-    return queue.counts, [*queue.faults, *growth], usages
+    return queue.counts, [*queue.faults, *growth], usages, course
 
 
-def _write(usages: list[Usage], out: Path) -> None:
+def _write(usages: list[Usage], course: list[Usage], out: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    axes.plot([u.prompts for u in usages], [u.memory / 1e6 for u in usages], marker="o")
-    axes.set_ylim(0, 1.2 * max(u.memory for u in usages) / 1e6)
+    for label, points, style in (("at work", course, "-"), ("freed", usages, "o")):
+        axes.plot([u.prompts for u in points], [u.memory / 1e6 for u in points], style, label=label)
+    axes.set_ylim(0, 1.2 * max(u.memory for u in course) / 1e6)
+    axes.legend()
     axes.set_xlabel("prompts")
     axes.set_ylabel("anonymous memory of the host, MB")
     figure.tight_layout()
     figure.savefig(out / "soak.png", dpi=120)
-    text = json.dumps([asdict(usage) for usage in usages], indent=1)
+    both = {"freed": usages, "at work": course}
+    text = json.dumps({name: [asdict(u) for u in own] for name, own in both.items()}, indent=1)
     (out / "soak.json").write_text(text + "\n", encoding="utf-8")

@@ -48,6 +48,9 @@ class Queue:
         for kind in GOOD:
             for seed in _SEEDS:
                 self._references[kind, seed] = self._drawn(self._client, kind, seed)
+        alike = len(self._references) - len(set(self._references.values()))
+        if alike:
+            self.faults.append(f"{alike} of the references equal others, so tell nothing apart")
 
     def next_prompt(self) -> None:
         """Let something happen."""

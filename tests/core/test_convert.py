@@ -188,6 +188,33 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
+def large_file(folder: Path) -> Path:
+    """Write a model of 200 MB, which takes a while to write again."""
+    config = NetworkConfig(2, 1152, 4608, 4, 8, 2, 64, 16, False, 120)
+    path = folder / "PixArt-alpha-256.safetensors"
+    save_file(PixArtTransformer(config).state_dict(), path)
+    return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_a_conversion_killed_while_its_draft_grows_leaves_nothing_whole(tmp_path: Path) -> None:
+    """A file that takes long to write, by the command itself; the next run is not in its way."""
+    source, target = large_file(tmp_path), tmp_path / "made" / "b.safetensors"
+    target.parent.mkdir()
+    words = ("convert", source, target, "--layout", "original", "--variant", "alpha-256")
+    line = [sys.executable, "-m", "pixart_core", *map(str, words)]
+    with subprocess.Popen(line, cwd=ROOT) as process:
+        while not (growing := [path for path in target.parent.rglob("*") if path.is_file()]):
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    # It has its whole length from the beginning, but not its content.
+    assert growing[0].stat().st_blocks * 512 < source.stat().st_size
+    assert not target.exists()
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert equal(load_file(target), load_file(source))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
 def test_a_killed_run_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     program = (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,12 +13,14 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from devtools.fuzz.command import CRASHES, fuzz
+from devtools.environment import ROOT
+from devtools.fuzz import command
+from devtools.fuzz.command import CRASHES
 from devtools.fuzz.mutation import damaged
 from devtools.fuzz.readers import READERS, Reader
 from devtools.fuzz.trial import attempt
 
-SECONDS = 20
+MINUTES = 1
 BY_NAME = {reader.name: reader for reader in READERS}
 FOUND = sorted(CRASHES.glob("*"))
 
@@ -52,10 +57,27 @@ def test_what_a_reader_does_not_bear_is_told() -> None:
     assert "IndexError" in crash.why
 
 
-def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
-    tried, crashes = fuzz(random.randrange(2**32), SECONDS, tmp_path)
-    assert not crashes, {path.name: crash.why for path, crash in crashes.items()}
-    assert min(tried.values()) >= 20
+def test_a_short_run_finds_nothing() -> None:
+    """The command itself, with a seed of its own, which it prints; what it finds it keeps."""
+    words = [sys.executable, "-m", "devtools", "fuzz", "--minutes", str(MINUTES)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    tried = re.findall(r"^(\S+) +(\d+) damaged files$", done.stdout, re.M)
+    assert {name for name, _ in tried} == BY_NAME.keys()
+    assert min(int(count) for _, count in tried) >= 20
+
+
+def test_what_is_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> object:
+        raise ZeroDivisionError
+
+    reader = Reader("x", ".bin", lambda folder: b"0123456789", fails)
+    monkeypatch.setattr(command, "READERS", [reader])
+    tried, crashes = command.fuzz(1, 0.1, tmp_path)
+    assert tried["x"] >= 1
+    ((path, crash),) = crashes.items()
+    assert "ZeroDivisionError" in crash.why
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_was_once_found_is_borne() -> None:

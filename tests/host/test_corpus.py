@@ -1,6 +1,6 @@
 """Each bad input gets what the corpus says, and the next good prompt the same picture as ever.
 
-``PIXART_ACCEPT=1`` writes what became of each case into the corpus, to be read before it is kept.
+``python dev.py corpus`` looks at the picture after each case, here after every one that has run.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from devtools import corpus
 from devtools.client import ExecutionFailed, HostClient, Rejected
 from devtools.server import HostServer
 from tests.corpus.bad_files import READERS, file_cases, write_files
@@ -25,7 +27,9 @@ from .test_prompt_nodes import picture_bytes
 
 EXPECTED = Path(__file__).parents[1] / "corpus" / "expected.json"
 KNOWN: dict[str, list[str]] = json.loads(EXPECTED.read_text(encoding="utf-8"))
-ACCEPT = bool(os.environ.get("PIXART_ACCEPT"))
+ACCEPT = bool(os.environ.get(corpus.ACCEPT))
+SELDOM = 1 if os.environ.get(corpus.EACH) else 10
+"""Of the cases that were refused before anything ran, one in so many is followed by a picture."""
 SENTENCE = re.compile(r"^(?P<key>.+?): found .+, expected .+?[.;] \S", re.DOTALL)
 PACK = "ComfyUI-PixArt"
 """What a line of a traceback holds where it is of the pack."""
@@ -117,16 +121,17 @@ def test_bad_input_gets_what_the_corpus_says(
     graphs: dict[str, Graph],
     good: Iterator[tuple[Graph, bytes]],
 ) -> None:
-    found = {}
+    found, pictures = {}, 0
     for name, graph in graphs.items():
         read = len(furnished.log_text())
         found[name] = outcome_of(client, graph)
         said = furnished.log_text()[read:]
         assert "Exception in" not in said, (name, said)
-        # What was refused has not run: there one look in ten will do.
-        if found[name][0] != "refused" or len(found) % 10 == 0:
+        if found[name][0] != "refused" or len(found) % SELDOM == 0:
             graph_again, wanted = next(good)
             assert picture_of(client, graph_again) == wanted, name
+            pictures += 1
+    sys.stdout.write(f"{len(found)} cases, {pictures} good pictures between them\n")
     assert furnished.running()
     assert not WITNESS.exists()
     if ACCEPT:

@@ -130,6 +130,47 @@ def test_a_replaced_model_is_read_again(
     assert picture(client, with_own_model(small(3))) == reference
 
 
+def test_a_model_overwritten_in_place_is_read_again(
+    own: tuple[HostServer, HostClient, Path], reference: bytes, bad_models: dict[str, list[Path]]
+) -> None:
+    """As a download over the old file does: the server holds the old one, and has it mapped."""
+    _, client, path = own
+    assert picture(client, with_own_model(small(3))) == reference
+    whole = path.read_bytes()
+    gap = next(p for p in bad_models["diffusion_models"] if p.name == "gap.safetensors")
+    path.write_bytes(gap.read_bytes())
+    with pytest.raises(ExecutionFailed, match=r"missing \(blocks\.3"):
+        client.run(with_own_model(small(4)))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ExecutionFailed, match=r"found a damaged file"):
+        client.run(with_own_model(small(5)))
+    path.write_bytes(whole)
+    assert picture(client, with_own_model(small(3))) == reference
+
+
+@pytest.mark.parametrize("moment", [0, 4_000_000_000], ids=["1970", "2096"])
+def test_a_file_of_another_time_is_read_all_the_same(
+    moment: int,
+    own: tuple[HostServer, HostClient, Path],
+    reference: bytes,
+    bad_models: dict[str, list[Path]],
+) -> None:
+    """The clock was wrong, or an older file took the place of a newer one."""
+    _, client, path = own
+    assert picture(client, with_own_model(small(3))) == reference
+    whole = path.read_bytes()
+    gap = next(p for p in bad_models["diffusion_models"] if p.name == "gap.safetensors")
+    path.unlink()
+    shutil.copy(gap, path)
+    os.utime(path, (moment, moment))
+    with pytest.raises(ExecutionFailed, match=r"missing \(blocks\.3"):
+        client.run(with_own_model(small(4)))
+    path.unlink()
+    path.write_bytes(whole)
+    os.utime(path, (moment, moment))
+    assert picture(client, with_own_model(small(3))) == reference
+
+
 def test_a_folder_that_may_only_be_read(
     own: tuple[HostServer, HostClient, Path], reference: bytes
 ) -> None:
@@ -190,14 +231,17 @@ def test_too_little_memory_while_sampling_is_a_sentence(
     large = with_own_model(small(8))
     large["5"]["inputs"] |= {"width": 2048, "height": 2048, "batch_size": 4}
     unlimited = resource.RLIM_INFINITY
+    before = server.anonymous_bytes()
     limit = address_space(server.pid) + 300_000_000
     resource.prlimit(server.pid, resource.RLIMIT_AS, (limit, unlimited))
     with pytest.raises(ExecutionFailed) as failure:
         client.run(large)
-    assert "found too little memory" in failure.value.message
+    assert re.search(r"found too little memory.+(smaller|fewer)", failure.value.message)
+    # Under the limit still: what the failed one held has been given back.
+    assert picture(client, with_own_model(small(3))) == reference
+    assert server.anonymous_bytes() < before + 150_000_000
     resource.prlimit(server.pid, resource.RLIMIT_AS, (unlimited, unlimited))
     assert server.running()
-    assert picture(client, with_own_model(small(3))) == reference
 
 
 def test_too_little_memory_for_t5_is_a_sentence(tmp_path: Path, reference: bytes) -> None:
@@ -209,13 +253,16 @@ def test_too_little_memory_for_t5_is_a_sentence(tmp_path: Path, reference: bytes
         client = HostClient(server.address, timeout=60)
         assert picture(client, small(3)) == reference
         unlimited = resource.RLIM_INFINITY
+        before = server.anonymous_bytes()
         limit = address_space(server.pid) + 150_000_000
         resource.prlimit(server.pid, resource.RLIMIT_AS, (limit, unlimited))
         with pytest.raises(ExecutionFailed) as failure:
             client.run(small(4, PixArtT5Loader={"file": large.name, "precision": "fp32"}))
-        assert "found too little memory" in failure.value.message
-        resource.prlimit(server.pid, resource.RLIMIT_AS, (unlimited, unlimited))
+        assert re.search(r"found too little memory.+int8", failure.value.message)
+        # Under the limit still.
         assert picture(client, small(3)) == reference
+        assert server.anonymous_bytes() < before + 100_000_000
+        resource.prlimit(server.pid, resource.RLIMIT_AS, (unlimited, unlimited))
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing_half(

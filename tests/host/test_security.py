@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from devtools.client import HostClient
 from devtools.environment import ROOT, host_folder
@@ -60,6 +61,7 @@ CHANGES = {
     **{"os.chmod": 1, "os.truncate": 1, "shutil.rmtree": 1},
 }
 """What changes files, and how many of its arguments are their names."""
+SECRET = "hf_a-secret-of-the-user"
 WRITING = re.compile(r"[wax+]")
 
 
@@ -72,7 +74,7 @@ def said(
     log = folder / "audit.jsonl"
     models = {**demo_models(), "loras": loras, "controlnet": controlnets}
     models["checkpoints"] = [path for path in controlnets if path.name == "with-model.pth"]
-    variables = {"PYTHONPATH": str(folder), "PIXART_AUDIT": str(log)}
+    variables = {"PYTHONPATH": str(folder), "PIXART_AUDIT": str(log), "HF_TOKEN": SECRET}
     with HostServer(models, variables=variables) as server:
         client = HostClient(server.address)
         furnish(server, client)
@@ -116,6 +118,24 @@ def test_what_is_written_are_prompts(said: tuple[HostServer, list[list[Any]]]) -
     for name, where in changed:
         prompts = (server.base / "output" / "prompts").resolve()
         assert Path(name).resolve().is_relative_to(prompts), (name, where)
+
+
+def test_nothing_of_the_user_is_in_what_is_written(
+    said: tuple[HostServer, list[list[Any]]],
+) -> None:
+    """Pictures hold the graph, as ComfyUI writes it; prompts hold the words, and of which T5."""
+    server, _ = said
+    private = [SECRET, str(server.base), str(server.base.resolve()), str(ROOT), str(Path.home())]
+    pictures = list((server.base / "output").rglob("*.png"))
+    prompts = list((server.base / "output" / "prompts").glob("*.safetensors"))
+    assert pictures
+    assert prompts
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.info.keys() <= {"prompt", "workflow"}, path.name
+    for path in [*pictures, *prompts]:
+        content = path.read_bytes()
+        assert not [word for word in private if word.encode() in content], path.name
 
 
 def is_writing(mode: str, flags: str) -> bool:
