@@ -30,13 +30,17 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
+    wanted = lowest_versions()
     with tempfile.TemporaryDirectory() as folder:
         lowest = Path(folder, "lowest.txt")
-        lowest.write_text("\n".join(lowest_versions()) + "\n", encoding="utf-8")
-        print("== the lowest versions that requirements.txt allows", flush=True)
-        holes = _holes("--requirement", str(lowest), "--no-deps", "--disable-pip")
-        print("== what is installed here", flush=True)
-        _holes("--local")
+        lowest.write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        answer = _ask("--requirement", str(lowest), "--no-deps", "--disable-pip")
+    print("== the lowest versions that requirements.txt allows", flush=True)
+    holes = known_holes(answer, len(wanted))
+    print("\n".join([*holes, f"{len(holes)} holes in {len(wanted)} packages"]))
+    print("== what is installed here", flush=True)
+    installed = known_holes(_ask("--local"))
+    print("\n".join([*installed, f"{len(installed)} holes"]))
     return int(bool(holes))
 
 
@@ -52,25 +56,30 @@ def _bound_of(requirement: Requirement) -> str:
     return bound
 
 
-def _holes(*arguments: str) -> int:
-    """Print what is known of the packages, and return how many holes there are."""
+def _ask(*arguments: str) -> str:
+    """Return pip-audit's answer (JSON)."""
     command = [sys.executable, "-m", "pip_audit", *_OPTIONS, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    packages = json.loads(done.stdout)["dependencies"] if done.stdout.startswith("{") else []
-    # pip-audit passes over what it could not ask for, and ends well.
-    asked = [package for package in packages if "vulns" in package]
-    if not asked:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+
+def known_holes(answer: str, least: int = 1) -> list[str]:
+    """Return a line for each hole in pip-audit's answer (JSON).
+
+    Raises Failure where PyPI told of fewer than ``least`` packages: pip-audit itself passes over
+    what it could not ask for, and ends well.
+    """
+    packages = json.loads(answer)["dependencies"] if answer else []
+    told = [package for package in packages if "vulns" in package]
+    if len(told) < least:
         raise Failure(
             "The dependencies cannot be audited",
-            found=f"no answer from PyPI for {len(packages)} packages",
-            expected="a list of published holes",
+            found=f"an answer from PyPI for {len(told)} packages",
+            expected=f"one for {least} at least",
             do="try again where PyPI's own addresses can be reached",
-            detail=done.stderr.strip()[-500:],
         )
-    for package in asked:
-        for hole in package["vulns"]:
-            fixed = ", ".join(hole["fix_versions"]) or "no version yet"
-            print(f"{package['name']} {package['version']}: {hole['id']}, mended in {fixed}")
-    count = sum(len(package["vulns"]) for package in asked)
-    print(f"{count} holes in {len(asked)} packages, {len(packages) - len(asked)} not known to PyPI")
-    return count
+    return [
+        f"{package['name']} {package['version']}: {hole['id']}, mended in "
+        + (", ".join(hole["fix_versions"]) or "no version yet")
+        for package in told
+        for hole in package["vulns"]
+    ]

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,17 +48,19 @@ def main(arguments: list[str]) -> int:
     return int(bool(crashes))
 
 
-def fuzz(seed: int, seconds: float, out: Path) -> tuple[dict[str, int], dict[Path, Crash]]:
+def fuzz(
+    seed: int, seconds: float, out: Path, readers: Sequence[Reader] = READERS
+) -> tuple[dict[str, int], dict[Path, Crash]]:
     """Try damaged files, each reader in turn; return how many, and what was not borne."""
     rng, ends = random.Random(seed), time.monotonic() + seconds
     with TemporaryDirectory() as folder:
-        good = {reader.name: reader.good(Path(folder)) for reader in READERS}
+        good = {reader.name: reader.good(Path(folder)) for reader in readers}
     tried = dict.fromkeys(good, 0)
     crashes: dict[Path, Crash] = {}
     known: set[str] = set()
     with tqdm(desc="fuzz", unit="file", leave=False) as bar:
         while time.monotonic() < ends:
-            for reader in READERS:
+            for reader in readers:
                 content = damaged(good[reader.name], rng)
                 crash = attempt(reader, content)
                 tried[reader.name] += 1

@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from devtools.environment import ROOT
-from devtools.fuzz import command
-from devtools.fuzz.command import CRASHES
+from devtools.fuzz.command import CRASHES, fuzz
 from devtools.fuzz.mutation import damaged
 from devtools.fuzz.readers import READERS, Reader
 from devtools.fuzz.trial import attempt
@@ -59,21 +58,20 @@ def test_what_a_reader_does_not_bear_is_told() -> None:
 
 def test_a_short_run_finds_nothing() -> None:
     """The command itself, with a seed of its own, which it prints; what it finds it keeps."""
-    words = [sys.executable, "-m", "devtools", "fuzz", "--minutes", str(MINUTES)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "devtools", "fuzz", "--minutes", str(MINUTES)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     tried = re.findall(r"^(\S+) +(\d+) damaged files$", done.stdout, re.M)
     assert {name for name, _ in tried} == BY_NAME.keys()
     assert min(int(count) for _, count in tried) >= 20
 
 
-def test_what_is_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_found_is_kept(tmp_path: Path) -> None:
     def fails(path: Path) -> object:
         raise ZeroDivisionError
 
     reader = Reader("x", ".bin", lambda folder: b"0123456789", fails)
-    monkeypatch.setattr(command, "READERS", [reader])
-    tried, crashes = command.fuzz(1, 0.1, tmp_path)
+    tried, crashes = fuzz(1, 0.1, tmp_path, [reader])
     assert tried["x"] >= 1
     ((path, crash),) = crashes.items()
     assert "ZeroDivisionError" in crash.why
