@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -40,8 +41,17 @@ def new_encoder(seed: int) -> T5EncoderModel:
     return encoder
 
 
+@dataclass(frozen=True)
+class Caption:
+    """A sentence about a scene, as T5 is given it."""
+
+    tokens: tuple[int, ...]
+    named: Mapping[str, str]
+    """What it says of the shape, the colour, the ground, the size and the place."""
+
+
 class Captioner:
-    """Turns scenes into padded token rows, with the variety that training needs."""
+    """Turns scenes into captions and padded token rows, with the variety that training needs."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
         self.tokenizer = tokenizer
@@ -50,18 +60,28 @@ class Captioner:
 
     def __call__(self, scenes: Sequence[Scene], empty: int = 0) -> tuple[Tensor, Tensor]:
         """Return token ids and mask, both (N + empty, longest); the last rows have no words."""
-        nothing = list(self.tokenizer("")["input_ids"])
-        return pad_rows([*(self._row(scene) for scene in scenes), *[nothing] * empty])
+        return self.rows([self.caption(scene) for scene in scenes], empty)
 
-    def _row(self, scene: Scene) -> list[int]:
-        partial = self.rng.random() < self.recipe.partial_captions
+    def rows(self, captions: Sequence[Caption], empty: int = 0) -> tuple[Tensor, Tensor]:
+        """Return token ids and mask, both (N + empty, longest); the last rows have no words."""
+        return self.pad([*(caption.tokens for caption in captions), *[()] * empty])
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Pad token rows: ids and mask, both (N, longest); a row of none is an empty caption."""
+        nothing = tuple(self.tokenizer("")["input_ids"])
+        return pad_rows([row or nothing for row in rows])
+
+    def caption(self, scene: Scene, partial: bool | None = None) -> Caption:
+        """Say what a scene shows; not all of it where ``partial``, by default at random."""
+        if partial is None:
+            partial = self.rng.random() < self.recipe.partial_captions
         template = self.rng.choice(PARTIAL_TEMPLATES if partial else TEMPLATES)
-        caption = scene.caption(template, self.rng.randrange(6))
-        row = list(self.tokenizer(caption)["input_ids"])
+        text = scene.caption(template, self.rng.randrange(6))
+        row = list(self.tokenizer(text)["input_ids"])
         if self.rng.random() < self.recipe.strange_words:
             for _ in range(self.rng.randint(1, 4)):
                 row.insert(self.rng.randrange(len(row)), self._strange_word())
-        return row
+        return Caption(tuple(row), scene.named(template))
 
     def _strange_word(self) -> int:
         return self.rng.randint(_FIRST_WORD, _LAST_WORD)

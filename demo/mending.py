@@ -1,102 +1,110 @@
 """The denoiser's last lesson: to mend what it has drawn itself.
 
-In training, what shows through the noise is always right; so it learns to keep it. In use it is
-what the steps before have made, and their errors were kept to the end; guidance multiplied them,
-for what it adds is the difference of two predictions, both in error. Here the denoiser is shown
-what a sampler really went through, and both predictions and above all what guidance makes of them
-should be the right picture: with the caption it knows what was meant. What it draws changes as it
-learns, so it draws anew for every round.
+In training, what shows through the noise is right, or wrong in ways that were thought of; so it
+learns to keep it. In use it is what the steps before have made, and guidance multiplies their
+errors, for what it adds is the difference of two predictions. Here the denoiser is shown what a
+sampler really went through, and both predictions and above all what guidance makes of them should
+be the right picture. What it draws changes as it learns, so it draws anew for every round.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .denoiser import Pictures, Trainer
-from .drawn import Drawn
-from .recipe import GUIDANCE
+from .course import Course, course
+from .denoiser import Trainer
+from .lessons import alphas_of
+from .recipe import GUIDANCE, DrawnSet, PictureSize
+from .scenes import Scene, random_scene
 
-_SMALL_SHARE = 0.4
-"""Of the steps: those of the smallest size."""
 _WARM_UP = 50
 _CLEAR = 4.0
 """Signal to noise is weighed by this, up to 1: the noisier, the less is decided by then."""
 
 
-def mend(
-    trainer: Trainer,
-    small: Pictures,
-    buckets: Sequence[Pictures],
-    draw: Callable[[], Sequence[Drawn]],
-    look: Callable[[int], None],
-) -> None:
-    """Train on pictures of both kinds in turn, while the rate falls to zero once more.
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of one size that the denoiser drew, beside what it was asked for."""
 
-    ``draw`` is called before each round, for what the average draws then; ``look`` after it, with
-    the steps so far.
+    scenes: list[Scene]
+    course: Course
+    """How they were drawn."""
+    right: Tensor
+    """Latents as they should be, (N, 4, h, w)."""
+    contested: Tensor
+    """1 where shapes differ, (N, 1, h, w)."""
+    rows: int
+    """How many states of them a step learns from."""
+
+
+def mend(trainer: Trainer, look: Callable[[int], None]) -> None:
+    """Train on drawn pictures and on lessons in turn, while the rate falls to zero once more.
+
+    ``look`` is called after each round, with the steps so far.
     """
     recipe, rng = trainer.recipe, random.Random(f"mending {trainer.recipe.seed}")
     trainer.pair.load_state_dict(trainer.average.state_dict())
-    rounds: list[Sequence[Drawn]] = []
     for start in range(0, recipe.mending_steps, recipe.mending_round):
-        rounds.append(draw())
+        drawn = draw_round(trainer, rng)
         steps = range(start, min(start + recipe.mending_round, recipe.mending_steps))
         bar = tqdm(steps, desc="mending", initial=start, total=recipe.mending_steps)
         for step in bar:
-            drawn = rng.choice(rounds) if step % 2 == 0 else ()
-            loss = _loss(trainer, small, buckets, drawn, rng)
+            if step % 2:
+                loss = trainer.loss(recipe.stages[-1])
+            else:
+                loss = _loss(trainer, rng.choice(rng.choice(drawn)), rng)
             left = 1 - step / recipe.mending_steps
             rate = recipe.mending_rate * min(1.0, (step + 1) / _WARM_UP) * left
             bar.set_postfix(loss=f"{trainer.learn(loss, rate, recipe.mending_ema):.3f}")
         look(steps.stop)
 
 
-def _loss(
-    trainer: Trainer,
-    small: Pictures,
-    buckets: Sequence[Pictures],
-    drawn: Sequence[Drawn],
-    rng: random.Random,
-) -> Tensor:
-    """Return a step's loss: on drawn pictures where there are any, else as in training."""
-    recipe = trainer.recipe
-    is_small = rng.random() < _SMALL_SHARE
-    if drawn:
-        own = drawn[0] if is_small else rng.choice(drawn[1:] or drawn)
-        batch = recipe.mending_small_batch if is_small else recipe.bucket_batch
-        return _mended(trainer, own, batch, rng)
-    pictures = small if is_small else rng.choice(buckets)
-    batch = recipe.small_batch if is_small else recipe.bucket_batch
-    return trainer.loss(recipe.stages[-1], pictures, batch)
+def draw_round(trainer: Trainer, rng: random.Random) -> list[list[Drawn]]:
+    """Let the average draw scenes from their captions, of each of the recipe's sets."""
+    return [
+        [_draw(trainer, part, rng.choice(part.sizes), rng) for _ in range(part.draws)]
+        for part in tqdm(trainer.recipe.mending_sets, desc="drawn by the model")
+    ]
 
 
-def _mended(trainer: Trainer, drawn: Drawn, batch: int, rng: random.Random) -> Tensor:
+def _draw(trainer: Trainer, part: DrawnSet, size: PictureSize, rng: random.Random) -> Drawn:
+    captioner, stencils = trainer.lessons.captioner, trainer.lessons.stencils(size)
+    scenes = [random_scene(rng) for _ in range(part.pictures)]
+    captions = [captioner.caption(scene, partial=False) for scene in scenes]
+    ids, mask = captioner.rows(captions, empty=1)
+    drawn = course(trainer.average, ids, mask, size, seed=rng.getrandbits(31))
+    right, contested = stencils.latents(scenes), stencils.contested(scenes)
+    return Drawn(scenes, drawn, right, contested, part.rows)
+
+
+def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     """Return how far from right the predictions are, at steps that a sampler has come to."""
-    recipe = trainer.recipe
-    chosen = rng.sample(range(len(drawn.scenes)), min(batch, len(drawn.scenes)))
-    scenes = [drawn.scenes[index] for index in chosen]
+    recipe, captioner, device = trainer.recipe, trainer.lessons.captioner, trainer.device
+    chosen = rng.choices(range(len(drawn.scenes)), k=drawn.rows)
     late = (drawn.course.timesteps <= recipe.mending_below).nonzero().squeeze(1)
-    steps = late[torch.randint(len(late), (len(chosen),))]
-    right = drawn.right[chosen]
-    counts = 1 + (recipe.contested_weight - 1) * Pictures(scenes, right).contested(
-        range(len(scenes))
-    )
+    steps = late[torch.randint(len(late), (drawn.rows,))]
     t = drawn.course.timesteps[steps]
     noisy = drawn.course.states[torch.tensor(chosen), steps]
     # Each twice: with its caption, and without.
-    ids, mask = trainer.captioner(scenes, len(scenes))
-    noisy, right, counts, t, ids, mask = (
-        part.to(trainer.device) for part in (noisy, right, counts / counts.mean(), t, ids, mask)
+    captions = [captioner.caption(drawn.scenes[index], partial=False) for index in chosen]
+    ids, mask = captioner.rows(captions, empty=drawn.rows)
+    alpha, noisy, t, ids, mask, right, contested = (
+        part.to(device)
+        for part in (
+            *(alphas_of(t), noisy, t, ids, mask),
+            *(drawn.right[chosen], drawn.contested[chosen]),
+        )
     )
-    alpha = trainer.alphas.to(trainer.device)[t][:, None, None, None]
     noise = trainer.pair(torch.cat([noisy, noisy]), torch.cat([t, t]), ids, mask)
     cond, uncond = ((noisy - (1 - alpha).sqrt() * part) / alpha.sqrt() for part in noise.chunk(2))
-    weight = counts * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
+    counts = 1 + (recipe.contested_weight - 1) * contested
+    weight = counts / counts.mean() * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
 
     def missed(predicted: Tensor) -> Tensor:
         return (weight * (predicted - right).square()).mean()

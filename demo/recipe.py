@@ -45,27 +45,41 @@ TRAINED_SIDE = 256
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """Pictures of one size, in pixels."""
+class PictureSize:
+    """In pixels."""
 
     width: int
     height: int
-    count: int
 
 
-SMALL = PictureSet(128, 128, 5000)
-"""Where most is learned, because a step costs least."""
+SMALL = PictureSize(128, 128)
+"""Where comparisons are made, because a step costs least."""
 
-BUCKETS = tuple(
-    PictureSet(width, height, 400 if width == height else 160) for width, height in BUCKETS_256
+OBLONG = tuple(
+    PictureSize(width, height)
+    for width in range(64, 272, 16)
+    for height in range(64, 272, 16)
+    if 52 <= width * height // 256 <= 76
+    and max(width, height) <= 4 * min(width, height)
+    and (width, height) != (128, 128)
 )
+"""Pictures of about as many tokens, of every aspect of the 256 table."""
+
+BUCKETS = tuple(PictureSize(width, height) for width, height in BUCKETS_256)
 
 
-DRAWN = (
-    PictureSet(128, 128, 240),
-    *(PictureSet(width, height, 4) for width, height in BUCKETS_256),
-)
-"""What the denoiser draws itself, to learn from."""
+@dataclass(frozen=True)
+class Lesson:
+    """Batches of one kind."""
+
+    sizes: tuple[PictureSize, ...]
+    share: float
+    """Of the steps."""
+    batch: int
+    tokens: int = 0
+    """How many tokens of each picture are looked at; 0 is all."""
+    is_complete: bool = False
+    """Whether every caption names everything."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +87,49 @@ class Stage:
     """A part of the denoiser's training."""
 
     steps: int
-    bucket_share: float
-    """Share of the steps that are taken at a size of the 256 table, the others at 128 px."""
+    timesteps: tuple[int, int]
+    """The first, and the one after the last."""
     weight_limit: float
     """Most that an error of the noise counts for; the more, the more the noisy steps count."""
-    timestep_power: float
-    """Power of the uniform draw that is the timestep; below 1 the noisier half comes more often."""
-    middle_share: float = 0.0
-    """Share of the timesteps drawn about ``middle``, the others evenly."""
-    middle: float = 0.5
-    """Where those lie most densely, as a share of all; none lies beyond the double of it."""
+    hidden: float
+    """Share of the rows that show nothing at all, so that only the words tell what is right."""
+    misled: float
+    """Share of the rows with a complete caption in which another picture shows."""
+    overdone: float
+    """Share of the other rows in which there shows too much or too little of the right one."""
+    partial: float
+    """Share of captions that leave something open, a colour say."""
+    empty: float
+    """Share of captions without words."""
+    lessons: tuple[Lesson, ...]
+
+
+_FEW_TOKENS = (
+    Lesson((SMALL,), share=0.30, batch=32, tokens=26),
+    Lesson(OBLONG, share=0.35, batch=32, tokens=26),
+    Lesson(BUCKETS, share=0.35, batch=32, tokens=26),
+)
+"""While pictures are drawn from words alone, a token needs no neighbours."""
+
+_WHOLE = (
+    Lesson((SMALL,), share=0.4, batch=16),
+    Lesson(OBLONG, share=0.2, batch=16),
+    Lesson(BUCKETS, share=0.2, batch=16, tokens=64, is_complete=True),
+    Lesson(BUCKETS, share=0.2, batch=4),
+)
+
+
+@dataclass(frozen=True)
+class DrawnSet:
+    """What the denoiser draws itself, to learn from, in each round."""
+
+    sizes: tuple[PictureSize, ...]
+    draws: int
+    """How many of the sizes, chosen at random."""
+    pictures: int
+    """At each."""
+    rows: int
+    """How many states of these pictures a step learns from."""
 
 
 @dataclass(frozen=True)
@@ -98,54 +145,78 @@ class Recipe:
     vae_rate: float = 7e-4
     latent_noise: float = 0.2
     """Most noise added to a latent before it is decoded in training: forgives small errors."""
+    reading_steps: int = 1500
+    reading_batch: int = 96
+    reading_rate: float = 2e-3
     stages: tuple[Stage, ...] = (
-        # What the words mean, which is decided at high noise.
-        Stage(3000, bucket_share=0.1, weight_limit=500, timestep_power=0.75),
-        # Which shape, and its outline, which are decided at middling noise.
-        Stage(8000, bucket_share=0.3, weight_limit=150, timestep_power=1.0, middle_share=0.6),
-        # Every size; some small ones remain, lest they be forgotten.
+        # To draw from words.
         Stage(
-            10000,
-            bucket_share=0.6,
-            weight_limit=60,
-            timestep_power=1.0,
-            middle_share=0.6,
-            middle=0.45,
+            3000,
+            timesteps=(100, 800),
+            weight_limit=13,
+            hidden=0.6,
+            misled=0.85,
+            overdone=0.0,
+            partial=0.0,
+            empty=0.0,
+            lessons=_FEW_TOKENS,
+        ),
+        # What is left open, and what shows.
+        Stage(
+            1000,
+            timesteps=(50, 900),
+            weight_limit=13,
+            hidden=0.2,
+            misled=0.6,
+            overdone=0.3,
+            partial=0.08,
+            empty=0.15,
+            lessons=_FEW_TOKENS,
+        ),
+        # Every step of a sampler, on whole pictures.
+        Stage(
+            1000,
+            timesteps=(0, 1000),
+            weight_limit=15,
+            hidden=0.05,
+            misled=0.45,
+            overdone=0.3,
+            partial=0.1,
+            empty=0.2,
+            lessons=_WHOLE,
         ),
     )
-    mending_steps: int = 3600
+    mending_steps: int = 6000
     """Every other one is on what the denoiser drew itself (`mending.py`)."""
-    mending_round: int = 900
+    mending_round: int = 1000
     """After so many it draws anew."""
-    mending_rate: float = 4e-4
-    mending_small_batch: int = 8
-    """Of pictures at 128 px, each shown with and without its caption."""
-    mending_below: int = 600
+    mending_sets: tuple[DrawnSet, ...] = (
+        DrawnSet((SMALL,), draws=3, pictures=40, rows=8),
+        DrawnSet(OBLONG, draws=20, pictures=4, rows=8),
+        DrawnSet(BUCKETS, draws=10, pictures=2, rows=4),
+    )
+    mending_rate: float = 3e-4
+    mending_below: int = 700
     """The timestep from which on it learns to mend."""
     mending_weight: float = 3.0
     """What an error of the mended latent counts for."""
     mending_guided: float = 0.7
     """What the error of the guided prediction counts for, beside those of its two parts."""
     mending_ema: float = 0.995
-    steps_between_sheets: int = 3000
+    steps_between_sheets: int = 1000
     steps_between_saves: int = 500
-    rate: float = 8e-4
+    rate: float = 1e-3
     warm_up: int = 200
     """Steps in which the rate rises from zero, to fall back to it along a straight line."""
-    small_batch: int = 12
-    bucket_batch: int = 5
-    """Of whole pictures: which size it is, the network reads from where the tokens end."""
-    ema: float = 0.999
-    empty_captions: float = 0.125
-    """Share of each batch that repeats a picture, noise and all, without its caption."""
-    contested_weight: float = 12.0
-    """What a latent counts for in the loss where it tells one shape from another; others: 1.
-    There are few such, and circles came out square while they counted no more."""
-    agreement: float = 4.0
-    """How much such a pair should agree where the picture shows through the noise: guidance
-    multiplies what separates them, and there that is nothing but error."""
-    agreement_below: int = 400
-    """The timestep from which on the picture shows."""
+    ema: float = 0.998
+    passing_share: float = 0.3
+    """Of the rate, for the layers through which all noise goes."""
+    contested_weight: float = 8.0
+    """What a latent counts for in the loss where it tells one shape from another; others: 1."""
+    sketch_weight: float = 3.0
+    """What the outline counts for that is asked for half-way through the network."""
+    even_weight: float = 0.3
+    """What it counts for that tokens deviate as they should, so that noise passes undistorted."""
     partial_captions: float = 0.12
     """Share of captions that leave something open, a colour say."""
     strange_words: float = 0.1

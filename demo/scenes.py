@@ -7,6 +7,7 @@ import random
 import re
 from dataclasses import dataclass
 from itertools import permutations, product
+from string import Formatter
 
 from PIL import Image, ImageDraw
 
@@ -71,6 +72,9 @@ _PHRASES = {
     "right": ("on the right",),
 }
 
+_SAYS = {"aside": "place"}
+"""What a field of a template says where its name is not an attribute's."""
+
 _ARTICLE = re.compile(r"\ba(?= [aeiou])")
 _NAMED = 0.5
 """Share of the scenes whose size is named, and of those whose place is."""
@@ -115,6 +119,11 @@ class Scene:
             aside=where and f", {where}",
         )
         return _ARTICLE.sub("an", text)
+
+    def named(self, template: str) -> dict[str, str]:
+        """Return what the caption by that template says of the scene."""
+        fields = {field for _, field, _, _ in Formatter().parse(template) if field}
+        return {_SAYS.get(field, field): getattr(self, _SAYS.get(field, field)) for field in fields}
 
 
 Combination = tuple[str, str, str]

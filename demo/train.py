@@ -1,8 +1,8 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
-Four stages (autoencoder, latents, denoiser with T5, its mending), each kept in ``--work``: a killed
-run goes on with the stage that it was in, and within the denoiser's at its last save. Deterministic
-for a seed as far as torch is.
+Four parts (autoencoder, T5, denoiser, its mending), each kept in ``--work``: a killed run goes on
+with the part that it was in, and within the denoiser's at its last save. Deterministic for a seed
+as far as torch is.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
+from transformers import T5EncoderModel
 
 from pixart_core.network.positions import position_grid
 
-from .captions import Captioner, load_tokenizer, pad_rows
-from .denoiser import Pair, Pictures, Trainer, course
-from .drawn import draw_sets
+from .captions import Captioner, load_tokenizer
+from .course import course
+from .denoiser import Pair, Trainer
 from .judge import judge
+from .lessons import Lessons
 from .mending import mend
-from .recipe import BUCKETS, DRAWN, NETWORK, SMALL, TRAINED_SIDE, Recipe
+from .reading import train_reader
+from .recipe import NETWORK, TEXT, TRAINED_SIDE, PictureSize, Recipe
 from .scenes import SEEN, UNSEEN, Scene, random_scene
-from .vae import host_layout, latents_of, restored_pictures, train_vae
+from .vae import host_layout, restored_pictures, train_vae
 
 DENOISER, TEXT_ENCODER, VAE = (
     "pixart-demo.safetensors",
@@ -39,10 +41,12 @@ DENOISER, TEXT_ENCODER, VAE = (
 )
 """Names of the three files, in the host's folders diffusion_models, text_encoders and vae."""
 
-_SHEET_SIDES = (128, 256)
-"""Sides in pixels of the pictures on a sample sheet."""
+_TIED = "encoder.embed_tokens.weight"
+"""The same tensor as another one, and not written twice."""
+_SHEETS = (PictureSize(128, 128), PictureSize(336, 192))
+"""Sizes of the pictures on the sample sheets."""
 _SHEET_SCENES = 16
-"""How many there are of each side; a quarter shows combinations that training leaves out."""
+"""How many there are of each size; a quarter shows combinations that training leaves out."""
 
 
 def main() -> None:
@@ -58,44 +62,40 @@ def main() -> None:
 
 
 def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None:
-    """Run all stages and write the three files to ``out``."""
+    """Run all parts and write the three files to ``out``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    vae = _vae(recipe, work / "vae.safetensors", device)
-    small, *buckets = _pictures(recipe, work / "latents.safetensors")
-    _restored_sheet(vae, small).save(work / "vae.png")
     captioner = Captioner(load_tokenizer(tokenizer_folder), recipe)
+    vae = _vae(recipe, work / "vae.safetensors", device)
+    text = _text(recipe, captioner, work / "t5.safetensors", device)
 
     def look(pair: Pair, step: int) -> None:
-        for side in _SHEET_SIDES:
-            sheet = _sheet(copy.deepcopy(pair).cpu(), vae, captioner, side, step)
-            sheet.save(work / f"step-{step:05}-{side}.png")
+        for size in _SHEETS:
+            sheet = _sheet(copy.deepcopy(pair).cpu(), vae, captioner, size, step)
+            sheet.save(work / f"step-{step:05}-{size.width}x{size.height}.png")
 
-    trainer = Trainer(recipe, captioner, device)
-    trainer.run(small, buckets, work / "denoiser.pt", look)
-    _mend(trainer, small, buckets, work / "mended.pt", look)
+    trainer = Trainer(recipe, text, Lessons(recipe.seed, captioner), device)
+    trainer.run(work / "denoiser.pt", look)
+    _mend(trainer, work / "mended.pt", look)
     _write(trainer.average.cpu(), vae, out)
 
 
-def _mend(
-    trainer: Trainer,
-    small: Pictures,
-    buckets: list[Pictures],
-    kept: Path,
-    look: Callable[[Pair, int], None],
-) -> None:
+def _mend(trainer: Trainer, kept: Path, look: Callable[[Pair, int], None]) -> None:
     """Let the denoiser learn from what it draws."""
-    rng = random.Random(f"drawn {trainer.recipe.seed}")
     if kept.exists():
         trainer.average.load_state_dict(torch.load(kept, weights_only=True))
         return
-    mend(
-        trainer,
-        small,
-        buckets,
-        lambda: draw_sets(trainer.average, trainer.captioner, DRAWN, rng),
-        lambda steps: look(trainer.average, trainer.total + steps),
-    )
+    mend(trainer, lambda steps: look(trainer.average, trainer.total + steps))
     torch.save(trainer.average.state_dict(), kept)
+
+
+def _text(recipe: Recipe, captioner: Captioner, path: Path, device: torch.device) -> T5EncoderModel:
+    if not path.exists():
+        encoder = train_reader(recipe, captioner, device)
+        save_file({k: v for k, v in encoder.state_dict().items() if k != _TIED}, path)
+    text = T5EncoderModel(TEXT)
+    weights = load_file(path)
+    text.load_state_dict({**weights, _TIED: weights["shared.weight"]})
+    return text.eval().requires_grad_(False)
 
 
 def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:
@@ -106,30 +106,12 @@ def _vae(recipe: Recipe, path: Path, device: torch.device) -> AutoencoderTiny:
     return vae.eval()
 
 
-def _pictures(recipe: Recipe, path: Path) -> list[Pictures]:
-    """Return the small pictures, then those of each bucket, drawn once and kept."""
-    rng = random.Random(recipe.seed)
-    sets = (SMALL, *BUCKETS)
-    scenes = [[random_scene(rng) for _ in range(part.count)] for part in sets]
-    if not path.exists():
-        latents = {
-            f"{part.width}x{part.height}": latents_of(own, part.width, part.height)
-            for part, own in zip(tqdm(sets, desc="latents"), scenes, strict=True)
-        }
-        save_file(latents, path)
-    kept = load_file(path)
-    return [
-        Pictures(own, kept[f"{part.width}x{part.height}"])
-        for part, own in zip(sets, scenes, strict=True)
-    ]
-
-
 def _sheet(
-    pair: Pair, vae: AutoencoderTiny, captioner: Captioner, side: int, step: int
+    pair: Pair, vae: AutoencoderTiny, captioner: Captioner, size: PictureSize, step: int
 ) -> Image.Image:
     scenes = _sheet_scenes()
-    rows = [captioner.tokenizer(text)["input_ids"] for text in [*(s.caption() for s in scenes), ""]]
-    drawn = course(pair, *pad_rows(rows), (side, side)).end
+    rows = [captioner.tokenizer(scene.caption())["input_ids"] for scene in scenes]
+    drawn = course(pair, *captioner.pad([*rows, ()]), size).end
     pictures = _images(restored_pictures(vae, drawn))
     pairs = [(judge(picture), scene) for picture, scene in zip(pictures, scenes, strict=True)]
     right = {
@@ -139,7 +121,7 @@ def _sheet(
         "place": sum(verdict.has_place_of(scene) for verdict, scene in pairs),
     }
     figures = ", ".join(f"{name} {count}" for name, count in right.items())
-    print(f"\nstep {step}, {side} px: of {len(pairs)} {figures}", flush=True)
+    print(f"\nstep {step}, {size.width} x {size.height}: of {len(pairs)} {figures}", flush=True)
     return _tile(pictures)
 
 
@@ -150,21 +132,15 @@ def _sheet_scenes() -> list[Scene]:
     return [random_scene(rng, combination) for combination in (*seen, *unseen)]
 
 
-def _restored_sheet(vae: AutoencoderTiny, pictures: Pictures) -> Image.Image:
-    latents = pictures.latents[: 2 * _SHEET_SCENES].float()
-    print("latents: mean", latents.mean((0, 2, 3)), "deviation", latents.std((0, 2, 3)))
-    return _tile(_images(restored_pictures(vae, latents)))
-
-
 def _images(pixels: Tensor) -> list[Image.Image]:
     return [Image.fromarray(p) for p in (pixels.numpy() * 255).round().astype(np.uint8)]
 
 
 def _tile(pictures: list[Image.Image], columns: int = 8) -> Image.Image:
-    side = pictures[0].width
-    sheet = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
+    width, height = pictures[0].size
+    sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height))
     for i, picture in enumerate(pictures):
-        sheet.paste(picture, (i % columns * side, i // columns * side))
+        sheet.paste(picture, (i % columns * width, i // columns * height))
     return sheet
 
 
@@ -175,7 +151,7 @@ def _write(pair: Pair, vae: AutoencoderTiny, out: Path) -> None:
         side, side, NETWORK.hidden_size, NETWORK.position_range, torch.device("cpu")
     )
     denoiser = {**pair.transformer.state_dict(), "pos_embed": grid[None]}
-    text = {k: v for k, v in pair.text.state_dict().items() if k != "encoder.embed_tokens.weight"}
+    text = {k: v for k, v in pair.text.state_dict().items() if k != _TIED}
     for name, tensors in ((DENOISER, denoiser), (TEXT_ENCODER, text), (VAE, host_layout(vae))):
         save_file({k: v.half().contiguous() for k, v in tensors.items()}, out / name)
 

@@ -22,8 +22,8 @@ _RADII, _PLACES = (0.18, 0.4), (0.2, 0.8)
 _STARS = [combination for combination in SEEN if combination[0] == "star"]
 _STAR_SHARE = 0.35
 """Share of the crops that are stars for sure: their arms are what small pictures lose first."""
-_PATCH = 8
-"""Pixels to a latent pixel."""
+PATCH = 8
+"""Pixels to a latent pixel, along each side."""
 
 
 def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
@@ -63,10 +63,14 @@ def patch_means(pixels: Tensor) -> Tensor:
     left to itself puts all colours on one line, and hides outlines in details that a denoiser this
     small cannot guess. Here every channel of a patch is the same mixture of two colours.
     """
+    return functional.avg_pool2d(standardised(pixels), PATCH)
+
+
+def standardised(pixels: Tensor) -> Tensor:
+    """Return red, green, blue and colourfulness of each pixel, (N, 3, H, W) to (N, 4, H, W)."""
     palette = _channels(torch.tensor(list(COLOURS.values()), device=pixels.device) / 127.5 - 1)
     centre, spread = palette.mean(0)[:, None, None], palette.std(0)[:, None, None]
-    channels = _channels(pixels.movedim(1, -1)).movedim(-1, 1)
-    return (functional.avg_pool2d(channels, _PATCH) - centre) / spread
+    return (_channels(pixels.movedim(1, -1)).movedim(-1, 1) - centre) / spread
 
 
 def _channels(rgb: Tensor) -> Tensor:
@@ -91,13 +95,6 @@ def _crop(rng: random.Random, recipe: Recipe) -> Tensor:
 def _to_tensor(scene: Scene, width: int, height: int) -> Tensor:
     pixels = np.asarray(draw(scene, width, height), dtype=np.float32)
     return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)  # C H W in -1..1
-
-
-def latents_of(scenes: list[Scene], width: int, height: int) -> Tensor:
-    """Render scenes and take their latents: (N, 4, height / 8, width / 8), fp16."""
-    return torch.stack(
-        [patch_means(_to_tensor(scene, width, height)[None])[0].half() for scene in scenes]
-    )
 
 
 def host_layout(vae: AutoencoderTiny) -> dict[str, Tensor]:

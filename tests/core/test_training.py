@@ -6,30 +6,51 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from transformers import T5EncoderModel
 
 from demo.captions import Captioner, load_tokenizer
-from demo.denoiser import Pair, Pictures, Trainer, contested, new_pair
-from demo.drawn import Drawn, draw_sets
-from demo.mending import mend
-from demo.recipe import PictureSet, Recipe, Stage
-from demo.scenes import random_scene
+from demo.denoiser import Pair, Trainer
+from demo.lessons import Batch, Lessons
+from demo.mending import draw_round, mend
+from demo.reading import train_reader
+from demo.recipe import NETWORK, TEXT, DrawnSet, Lesson, PictureSize, Recipe, Stage
+from demo.scenes import PARTIAL_TEMPLATES, TEMPLATES, UNSEEN, Scene, draw, random_scene
+from demo.start import new_transformer
+from demo.stencils import Stencils
 from demo.vae import patch_means
 from devtools.environment import host_folder
 from devtools.reference import relative_error
+from pixart_core.network.blocks import Block
 
+SMALL, WIDE = PictureSize(64, 64), PictureSize(128, 64)
+STAGE = Stage(
+    2,
+    timesteps=(100, 900),
+    weight_limit=20,
+    hidden=0.0,
+    misled=0.5,
+    overdone=0.5,
+    partial=0.2,
+    empty=0.2,
+    lessons=(Lesson((SMALL, WIDE), share=1.0, batch=4, tokens=6), Lesson((SMALL,), 1.0, 4)),
+)
 RECIPE = Recipe(
-    stages=(
-        Stage(2, bucket_share=0.0, weight_limit=2000, timestep_power=0.7),
-        Stage(2, bucket_share=1.0, weight_limit=60, timestep_power=1.0),
-    ),
-    small_batch=4,
-    bucket_batch=4,
+    stages=(STAGE, replace(STAGE, hidden=0.5)),
+    reading_steps=40,
+    reading_batch=24,
     steps_between_sheets=1,
     steps_between_saves=1,
-    empty_captions=0.25,
+    mending_steps=5,
+    mending_round=2,
+    mending_sets=(
+        DrawnSet((SMALL,), draws=1, pictures=3, rows=4),
+        DrawnSet((SMALL, WIDE), draws=2, pictures=2, rows=2),
+    ),
 )
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +60,17 @@ def captioner() -> Captioner:
     )
 
 
-def pictures(width: int, height: int) -> Pictures:
-    rng = random.Random(0)
-    scenes = [random_scene(rng) for _ in range(6)]
-    return Pictures(scenes, torch.randn(6, 4, height // 8, width // 8).half())
+@pytest.fixture(scope="module")
+def text() -> T5EncoderModel:
+    torch.manual_seed(0)
+    return T5EncoderModel(TEXT).eval().requires_grad_(False)
 
 
-def run(captioner: Captioner, state: Path, stop_at: int = 99) -> list[int]:
+def trainer(captioner: Captioner, text: T5EncoderModel) -> Trainer:
+    return Trainer(RECIPE, text, Lessons(RECIPE.seed, captioner), CPU)
+
+
+def run(captioner: Captioner, text: T5EncoderModel, state: Path, stop_at: int = 99) -> list[int]:
     """Train, and return the steps at which a sheet was due; stop as a kill would."""
     seen: list[int] = []
 
@@ -54,39 +79,96 @@ def run(captioner: Captioner, state: Path, stop_at: int = 99) -> list[int]:
         if step == stop_at:
             raise KeyboardInterrupt
 
-    trainer = Trainer(RECIPE, captioner, torch.device("cpu"))
-    trainer.run(pictures(128, 128), [pictures(176, 352), pictures(512, 128)], state, look)
+    trainer(captioner, text).run(state, look)
     return seen
 
 
-def test_a_killed_run_goes_on_where_it_was(captioner: Captioner, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    captioner: Captioner, text: T5EncoderModel, tmp_path: Path
+) -> None:
     state = tmp_path / "denoiser.pt"
     with pytest.raises(KeyboardInterrupt):
-        run(captioner, state, stop_at=2)
+        run(captioner, text, state, stop_at=2)
     assert torch.load(state, weights_only=True)["step"] == 2
-    assert run(captioner, state) == [3, 4]
-    assert run(captioner, state) == []
+    assert run(captioner, text, state) == [3, 4]
+    assert run(captioner, text, state) == []
     assert [path.name for path in tmp_path.iterdir()] == ["denoiser.pt"]
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (256, 256), (128, 512), (352, 176)])
 def test_an_untrained_network_answers_with_its_input(height: int, width: int) -> None:
-    pair = new_pair(0).requires_grad_(False)
+    network = new_transformer(0).requires_grad_(False)
     x = torch.randn(2, 4, height // 8, width // 8)
-    ids = torch.randint(3, 100, (2, 5))
-    found = pair(x, torch.tensor([999, 10]), ids, torch.ones_like(ids))
+    context = torch.randn(2, 5, NETWORK.caption_channels)
+    # Words and sizes reach the tokens already, of which the last norm makes a factor.
+    for block in network.blocks:
+        assert isinstance(block, Block)
+        block.cross_attn.proj.weight.zero_()
+        block.attn.proj.weight.zero_()
+    found = network(x, torch.tensor([999, 10]), context, torch.ones(2, 5))[:, :4]
     assert relative_error(found, x) < 0.1
 
 
+def test_two_heads_look_at_the_last_column_and_row() -> None:
+    network = new_transformer(0).requires_grad_(False)
+    first = network.blocks[0]
+    assert isinstance(first, Block)
+    rows, columns = 4, 16
+    state = network.prepare(
+        torch.randn(1, 4, 2 * rows, 2 * columns),
+        torch.tensor([500]),
+        torch.zeros(1, 1, NETWORK.caption_channels),
+    )
+    table = first.scale_shift_table + state.modulation
+    shift, scale = table[:, :1], table[:, 1:2]
+    q, k, _ = first.attn.qkv(first.norm1(state.tokens) * (1 + scale) + shift).chunk(3, -1)
+    q, k = (part.unflatten(-1, (3, 72)).transpose(1, 2) for part in (q, k))
+    looked = (q @ k.transpose(2, 3) / 72**0.5).softmax(-1).mean((0, 2)).view(3, rows, columns)
+    assert looked[0, :, -1].sum() > 0.9
+    assert looked[1, -1].sum() > 0.9
+    assert looked[2].max() < 0.5
+
+
+def test_stencils_give_the_latents_of_drawn_pictures() -> None:
+    rng = random.Random(0)
+    stencils = Stencils(128, 96)
+    scenes = [
+        replace(random_scene(rng), x={"left": 0.28, "right": 0.72}.get(place, 0.5), y=0.5)
+        for place in ("left", "", "right", "centre")
+        for scene in [random_scene(rng)]
+    ]
+    scenes = [_in_the_middle_of_its_ranges(scene) for scene in scenes]
+    drawn = [
+        torch.from_numpy(np.asarray(draw(scene, 128, 96), dtype=np.float32) / 127.5 - 1)
+        for scene in scenes
+    ]
+    right = patch_means(torch.stack(drawn).permute(0, 3, 1, 2))
+    assert relative_error(stencils.latents(scenes), right) < 0.02
+    covered = stencils.covered(scenes)
+    assert covered.shape == (4, 1, 12, 16)
+    assert (covered.amax((1, 2, 3)) == 1).all()
+    assert (covered[:, 0, 0] == 0).all()
+
+
+def _in_the_middle_of_its_ranges(scene: Scene) -> Scene:
+    radius = {"small": 0.213, "": 0.265, "large": 0.343}[scene.size]
+    x = {"left": 0.28, "right": 0.72}.get(scene.place, 0.5)
+    return replace(scene, x=x, y=0.5, radius=radius)
+
+
 def test_what_tells_shapes_apart_is_known() -> None:
-    tokens = contested("large", "", 256, 192)
-    assert tokens.shape == (1, 24, 32)
-    far, middle = tokens[0, 0, 0], tokens[0, 12, 16]
-    assert [far, middle] == [0, 0]
+    stencils = Stencils(256, 192)
+    large, left, small = (
+        stencils.contested([Scene("star", "red", "blue", size=size, place=place)])[0, 0]
+        for size, place in (("large", ""), ("large", "left"), ("small", ""))
+    )
+    assert large.shape == (24, 32)
+    assert [large[0, 0], large[12, 16]] == [0, 0]
     # The corner of a square, which no circle has.
-    assert tokens[0, 12 - 6, 16 - 6] == 1
-    assert contested("large", "left", 256, 192)[0, :, :16].sum() > tokens[0, :, :16].sum()
-    assert contested("small", "", 256, 192).sum() < tokens.sum()
+    assert large[12 - 6, 16 - 6] == 1
+    assert left[:, :16].sum() > large[:, :16].sum()
+    assert small.sum() < large.sum()
+    assert stencils.contested_anywhere[12 - 6, 16 - 6] > stencils.contested_anywhere[0, 0]
 
 
 def test_a_latent_is_the_mean_of_its_patch() -> None:
@@ -97,34 +179,110 @@ def test_a_latent_is_the_mean_of_its_patch() -> None:
     assert (white[0, :3] - black[0, :3]).min() > 1.5
 
 
-def test_the_empty_rows_come_last(captioner: Captioner) -> None:
+def _batch(captioner: Captioner, **changes: float) -> Batch:
+    torch.manual_seed(0)
+    stage = replace(STAGE, **changes)  # type: ignore[arg-type]
+    return Lessons(0, captioner).batch(stage, Lesson((SMALL,), 1.0, 64), SMALL)
+
+
+def test_the_right_noise_always_leads_to_the_right_picture(captioner: Captioner) -> None:
+    right = _batch(captioner, misled=0.0, overdone=0.0)
+    for changes in ({"misled": 1.0, "overdone": 1.0}, {"hidden": 1.0}):
+        other = _batch(captioner, **changes)
+        assert torch.equal(other.timesteps, right.timesteps)
+        first, second = (
+            (b.noisy - (1 - b.alphas).sqrt() * b.noise) / b.alphas.sqrt() for b in (right, other)
+        )
+        assert not torch.allclose(other.noisy, right.noisy)
+        assert torch.allclose(first, second, atol=2e-3)
+    assert _batch(captioner, hidden=1.0).noisy.abs().max() == 0
+
+
+def test_captions_may_be_empty_or_leave_something_open(captioner: Captioner) -> None:
+    batch = _batch(captioner, empty=0.5, partial=0.0)
+    assert 15 < (batch.mask.sum(1) == 1).sum() < 49
+    assert (_batch(captioner, empty=0.0).mask.sum(1) > 1).all()
+    complete = Lesson((SMALL,), 1.0, 64, is_complete=True)
+    stage = replace(STAGE, empty=1.0)
+    assert (Lessons(0, captioner).batch(stage, complete, SMALL).mask.sum(1) > 1).all()
+
+
+def test_no_lesson_shows_what_is_kept_out(captioner: Captioner) -> None:
     rng = random.Random(0)
-    ids, mask = captioner([random_scene(rng) for _ in range(3)], empty=2)
-    assert len(ids) == len(mask) == 5
-    assert mask.sum(1)[-2:].tolist() == [1, 1]
-    assert ids[-2:, 0].tolist() == [1, 1]
-    assert (mask.sum(1)[:3] > 1).all()
+    shown = {(s.shape, s.colour, s.ground) for s in (random_scene(rng) for _ in range(4000))}
+    assert not shown & UNSEEN
+    assert len(shown) == 224 - len(UNSEEN)
 
 
-def test_the_denoiser_learns_to_mend_what_it_drew(captioner: Captioner) -> None:
-    recipe = replace(RECIPE, mending_steps=5, mending_round=2)
-    trainer = Trainer(recipe, captioner, torch.device("cpu"))
-    sets = [PictureSet(64, 64, 3), PictureSet(128, 64, 2)]
-    drawn = draw_sets(trainer.average, captioner, sets, random.Random(0))
-    assert [part.course.end.shape for part in drawn] == [(3, 4, 8, 8), (2, 4, 8, 16)]
-    assert all(part.course.end.shape == part.right.shape for part in drawn)
-    assert drawn[0].course.states.shape == (3, 20, 4, 8, 8)
-    before = trainer.average.transformer.final_layer.linear.weight.clone()
-    rounds: list[int] = []
+def test_what_a_caption_names_is_known() -> None:
+    scene = Scene("star", "red", "blue", size="small", place="left")
+    everything = {
+        **{"shape": "star", "colour": "red", "ground": "blue"},
+        **{"size": "small", "place": "left"},
+    }
+    assert all(scene.named(template) == everything for template in TEMPLATES)
+    for template in PARTIAL_TEMPLATES:
+        named = scene.named(template)
+        assert named.items() < everything.items()
+        assert all(word in scene.caption(template) for word in named.values())
+
+
+def test_t5_learns_to_read_before_anything_is_drawn(captioner: Captioner) -> None:
+    torch.manual_seed(0)
+    encoder = train_reader(RECIPE, captioner, CPU)
+    rng = random.Random(1)
+    tokens, names = [], []
+    for _ in range(60):
+        scene = random_scene(rng)
+        ids, mask = captioner.rows([captioner.caption(scene, partial=False)])
+        tokens.append(encoder(input_ids=ids, attention_mask=mask).last_hidden_state.mean(1)[0])
+        names.append(scene.colour)
+    means = {name: torch.stack([t for t, n in zip(tokens, names, strict=True) if n == name]).mean(0)
+             for name in set(names)}  # fmt: skip
+    nearest = [min(means, key=lambda n: float((token - means[n]).norm())) for token in tokens]
+    assert sum(a == b for a, b in zip(nearest, names, strict=True)) > 40
+
+
+def test_tokens_that_are_looked_at_are_where_shapes_differ(
+    captioner: Captioner, text: T5EncoderModel
+) -> None:
+    own = trainer(captioner, text)
+    size = PictureSize(128, 128)
+    chosen = torch.stack([own._tokens(size, 20) for _ in range(50)])
+    assert (chosen[:, -1] == 63).all()
+    assert (chosen.diff(dim=1) > 0).all()
+    counts = torch.bincount(chosen[:, :-1].flatten(), minlength=64).view(8, 8)
+    assert counts[2:6, 2:6].float().mean() > 2 * counts[0].float().mean()
+    assert own._tokens(size, 0).tolist() == list(range(64))
+
+
+def test_some_tokens_alone_are_drawn_as_among_all(
+    captioner: Captioner, text: T5EncoderModel
+) -> None:
+    own = trainer(captioner, text)
+    batch = _batch(captioner)
+    context = own.pair.context(batch.ids, batch.mask)
+    with torch.no_grad():
+        everything, _, _ = own._predict(batch, context, torch.arange(16))
+        whole = own.pair(batch.noisy, batch.timesteps, batch.ids, batch.mask)
+    patches = whole.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 4, 5, 1).flatten(1, 2)
+    assert relative_error(everything, patches) < 1e-5
+
+
+def test_the_denoiser_learns_to_mend_what_it_drew(
+    captioner: Captioner, text: T5EncoderModel
+) -> None:
+    own = trainer(captioner, text)
+    drawn = draw_round(own, random.Random(0))
+    assert [len(part) for part in drawn] == [1, 2]
+    first = drawn[0][0]
+    assert first.course.end.shape == first.right.shape == (3, 4, 8, 8)
+    assert first.course.states.shape == (3, 20, 4, 8, 8)
+    assert not torch.equal(first.course.end, first.course.states[:, -1])
+    before = own.average.transformer.final_layer.linear.weight.clone()
     looks: list[int] = []
-
-    def draw() -> list[Drawn]:
-        rounds.append(1)
-        return drawn
-
-    mend(trainer, pictures(128, 128), [pictures(176, 352)], draw, looks.append)
-    assert len(rounds) == 3
+    mend(own, looks.append)
     assert looks == [2, 4, 5]
-    after = trainer.average.transformer.final_layer.linear.weight
+    after = own.average.transformer.final_layer.linear.weight
     assert torch.isfinite(after).all()
     assert not torch.equal(after, before)
