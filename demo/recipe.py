@@ -151,7 +151,7 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         # To draw from words.
         Stage(
-            3000,
+            2500,
             timesteps=(100, 800),
             weight_limit=13,
             hidden=0.6,
@@ -163,7 +163,7 @@ class Recipe:
         ),
         # What is left open, and what shows.
         Stage(
-            1000,
+            800,
             timesteps=(50, 900),
             weight_limit=13,
             hidden=0.2,
@@ -175,18 +175,18 @@ class Recipe:
         ),
         # Every step of a sampler, on whole pictures.
         Stage(
-            1000,
+            4500,
             timesteps=(0, 1000),
-            weight_limit=15,
+            weight_limit=30,
             hidden=0.05,
-            misled=0.45,
-            overdone=0.3,
-            partial=0.1,
-            empty=0.2,
+            misled=0.35,
+            overdone=0.2,
+            partial=0.15,
+            empty=0.3,
             lessons=_WHOLE,
         ),
     )
-    mending_steps: int = 6000
+    mending_steps: int = 5000
     """Every other one is on what the denoiser drew itself (`mending.py`)."""
     mending_round: int = 1000
     """After so many it draws anew."""
@@ -202,7 +202,7 @@ class Recipe:
     """What an error of the mended latent counts for."""
     mending_guided: float = 0.7
     """What the error of the guided prediction counts for, beside those of its two parts."""
-    mending_ema: float = 0.995
+    mending_ema: float = 0.998
     steps_between_sheets: int = 1000
     steps_between_saves: int = 500
     rate: float = 1e-3
