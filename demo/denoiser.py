@@ -215,6 +215,7 @@ class Trainer:
         # Not the draws of the first run again: those up to this step were already learned from.
         self.rng.seed(self.recipe.seed + self.step)
         self.lessons.rng.seed(self.recipe.seed + self.step)
+        self.lessons.captioner.rng.seed(self.recipe.seed + self.step)
         torch.manual_seed(self.recipe.seed + self.step)
 
 

@@ -19,7 +19,6 @@ _SHARES = torch.linspace(0, 1, _OVERSAMPLING**2 + 1)
 """How much of a pixel may be covered."""
 _DIFFERS = 0.1
 """Least difference of two shapes in the share of a latent's patch that they cover."""
-_NAMES = list(COLOURS)
 _SIZES, _PLACES = list(SIZES), ["left", "", "right"]
 
 
@@ -27,7 +26,6 @@ class Stencils:
     """All shapes, sizes and places at one picture size, in pixels."""
 
     def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
         scenes = [
             Scene(shape, "", "", x=mean(PLACES[place]), radius=mean(SIZES[size]))
             for shape in SHAPES

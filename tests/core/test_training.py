@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -17,7 +19,17 @@ from demo.lessons import Batch, Lessons
 from demo.mending import draw_round, mend
 from demo.reading import train_reader
 from demo.recipe import NETWORK, TEXT, DrawnSet, Lesson, PictureSize, Recipe, Stage
-from demo.scenes import PARTIAL_TEMPLATES, TEMPLATES, UNSEEN, Scene, draw, random_scene
+from demo.scenes import (
+    PARTIAL_TEMPLATES,
+    PLACES,
+    SHAPES,
+    SIZES,
+    TEMPLATES,
+    UNSEEN,
+    Scene,
+    draw,
+    random_scene,
+)
 from demo.start import new_transformer
 from demo.stencils import Stencils
 from demo.vae import patch_means
@@ -132,28 +144,29 @@ def test_two_heads_look_at_the_last_column_and_row() -> None:
 def test_stencils_give_the_latents_of_drawn_pictures() -> None:
     rng = random.Random(0)
     stencils = Stencils(128, 96)
-    scenes = [
-        replace(random_scene(rng), x={"left": 0.28, "right": 0.72}.get(place, 0.5), y=0.5)
-        for place in ("left", "", "right", "centre")
-        for scene in [random_scene(rng)]
-    ]
-    scenes = [_in_the_middle_of_its_ranges(scene) for scene in scenes]
+    scenes = [_in_the_middle_of_its_ranges(random_scene(rng)) for _ in range(12)]
     drawn = [
         torch.from_numpy(np.asarray(draw(scene, 128, 96), dtype=np.float32) / 127.5 - 1)
         for scene in scenes
     ]
     right = patch_means(torch.stack(drawn).permute(0, 3, 1, 2))
     assert relative_error(stencils.latents(scenes), right) < 0.02
-    covered = stencils.covered(scenes)
-    assert covered.shape == (4, 1, 12, 16)
-    assert (covered.amax((1, 2, 3)) == 1).all()
-    assert (covered[:, 0, 0] == 0).all()
 
 
 def _in_the_middle_of_its_ranges(scene: Scene) -> Scene:
-    radius = {"small": 0.213, "": 0.265, "large": 0.343}[scene.size]
-    x = {"left": 0.28, "right": 0.72}.get(scene.place, 0.5)
-    return replace(scene, x=x, y=0.5, radius=radius)
+    return replace(
+        scene, x=mean(PLACES[scene.place]), y=mean(PLACES["centre"]), radius=mean(SIZES[scene.size])
+    )
+
+
+def test_what_a_shape_covers_is_known() -> None:
+    scenes = [Scene(shape, "red", "blue", size="large") for shape in SHAPES]
+    covered = Stencils(128, 96).covered(scenes)
+    assert covered.shape == (len(SHAPES), 1, 12, 16)
+    assert (covered.amax((1, 2, 3)) == 1).all()
+    assert (covered[:, 0, 0] == 0).all()
+    circle = math.pi * (96 * mean(SIZES["large"])) ** 2
+    assert covered[0].sum().item() * 64 == pytest.approx(circle, rel=0.01)
 
 
 def test_what_tells_shapes_apart_is_known() -> None:
