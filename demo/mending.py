@@ -10,7 +10,7 @@ be the right picture. What it draws changes as it learns, so it draws anew for e
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +21,16 @@ from .course import Course, course
 from .denoiser import Trainer
 from .lessons import alphas_of
 from .recipe import GUIDANCE, DrawnSet, PictureSize
-from .scenes import Scene, random_scene
+from .scenes import SEEN, SHAPES, Scene, random_scene
+from .stencils import KINDS, Stencils
 
 _WARM_UP = 50
 _CLEAR = 4.0
 """Signal to noise is weighed by this, up to 1: the noisier, the less is decided by then."""
+
+_ALL_SCENES = [
+    Scene(*combination, size=size, place=place) for combination in SEEN for size, place in KINDS
+]
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Drawn:
     """Latents as they should be, (N, 4, h, w)."""
     contested: Tensor
     """1 where shapes differ, (N, 1, h, w)."""
-    rows: int
-    """How many states of them a step learns from."""
+    part: DrawnSet
+    """What it was drawn for."""
 
 
 def mend(trainer: Trainer, look: Callable[[int], None]) -> None:
@@ -74,26 +79,51 @@ def draw_round(trainer: Trainer, rng: random.Random) -> list[list[Drawn]]:
 
 
 def _draw(trainer: Trainer, part: DrawnSet, size: PictureSize, rng: random.Random) -> Drawn:
-    captioner, stencils = trainer.lessons.captioner, trainer.lessons.stencils(size)
+    stencils = trainer.lessons.stencils(size)
     scenes = [random_scene(rng) for _ in range(part.pictures)]
-    captions = [captioner.caption(scene, partial=False) for scene in scenes]
-    ids, mask = captioner.rows(captions, empty=1)
+    ids, mask = _asked(trainer, scenes, part, empty=1)
     drawn = course(trainer.average, ids, mask, size, seed=rng.getrandbits(31))
-    right, contested = stencils.latents(scenes), stencils.contested(scenes)
-    return Drawn(scenes, drawn, right, contested, part.rows)
+    if part.is_wordless:
+        scenes = nearest_scenes(stencils, drawn.end)
+    return Drawn(scenes, drawn, stencils.latents(scenes), stencils.contested(scenes), part)
+
+
+def _asked(
+    trainer: Trainer, scenes: Sequence[Scene], part: DrawnSet, empty: int
+) -> tuple[Tensor, Tensor]:
+    """Return token ids and mask, both (N + empty, longest)."""
+    captioner = trainer.lessons.captioner
+    if part.is_wordless:
+        return captioner.pad([()] * (len(scenes) + empty))
+    return captioner.rows([captioner.caption(s, partial=False) for s in scenes], empty)
+
+
+def nearest_scenes(stencils: Stencils, latents: Tensor) -> list[Scene]:
+    """Return the scene that each latent comes nearest to, of all that training may see.
+
+    A blot is rather a circle than a star; lest all become circles, each shape's distances count
+    from their mean over these latents.
+    """
+    nearest, distances = [], []
+    for shape in SHAPES:
+        scenes = [scene for scene in _ALL_SCENES if scene.shape == shape]
+        found = torch.cdist(latents.flatten(1), stencils.latents(scenes).flatten(1)).min(1)
+        nearest.append([scenes[index] for index in found.indices.tolist()])
+        distances.append(found.values - found.values.mean())
+    best = torch.stack(distances).argmin(0)
+    return [nearest[shape][row] for row, shape in enumerate(best.tolist())]
 
 
 def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     """Return how far from right the predictions are, at steps that a sampler has come to."""
-    recipe, captioner, device = trainer.recipe, trainer.lessons.captioner, trainer.device
-    chosen = rng.choices(range(len(drawn.scenes)), k=drawn.rows)
+    recipe, device, rows = trainer.recipe, trainer.device, drawn.part.rows
+    chosen = rng.choices(range(len(drawn.scenes)), k=rows)
     late = (drawn.course.timesteps <= recipe.mending_below).nonzero().squeeze(1)
-    steps = late[torch.randint(len(late), (drawn.rows,))]
+    steps = late[torch.randint(len(late), (rows,))]
     t = drawn.course.timesteps[steps]
     noisy = drawn.course.states[torch.tensor(chosen), steps]
     # Each twice: with its caption, and without.
-    captions = [captioner.caption(drawn.scenes[index], partial=False) for index in chosen]
-    ids, mask = captioner.rows(captions, empty=drawn.rows)
+    ids, mask = _asked(trainer, [drawn.scenes[index] for index in chosen], drawn.part, rows)
     alpha, noisy, t, ids, mask, right, contested = (
         part.to(device)
         for part in (

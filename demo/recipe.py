@@ -130,6 +130,8 @@ class DrawnSet:
     """At each."""
     rows: int
     """How many states of these pictures a step learns from."""
+    is_wordless: bool = False
+    """Whether nothing is asked for."""
 
 
 @dataclass(frozen=True)
@@ -186,14 +188,15 @@ class Recipe:
             lessons=_WHOLE,
         ),
     )
-    mending_steps: int = 5000
+    mending_steps: int = 2400
     """Every other one is on what the denoiser drew itself (`mending.py`)."""
-    mending_round: int = 1000
+    mending_round: int = 800
     """After so many it draws anew."""
     mending_sets: tuple[DrawnSet, ...] = (
         DrawnSet((SMALL,), draws=3, pictures=40, rows=8),
         DrawnSet(OBLONG, draws=20, pictures=4, rows=8),
         DrawnSet(BUCKETS, draws=10, pictures=2, rows=4),
+        DrawnSet((SMALL,), draws=2, pictures=48, rows=8, is_wordless=True),
     )
     mending_rate: float = 3e-4
     mending_below: int = 700

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from statistics import mean
 
 import numpy as np
@@ -20,6 +21,8 @@ _SHARES = torch.linspace(0, 1, _OVERSAMPLING**2 + 1)
 _DIFFERS = 0.1
 """Least difference of two shapes in the share of a latent's patch that they cover."""
 _SIZES, _PLACES = list(SIZES), ["left", "", "right"]
+KINDS = tuple(product(_SIZES, _PLACES))
+"""The sizes and places of which there are stencils, each of every shape."""
 
 
 class Stencils:
@@ -29,8 +32,7 @@ class Stencils:
         scenes = [
             Scene(shape, "", "", x=mean(PLACES[place]), radius=mean(SIZES[size]))
             for shape in SHAPES
-            for size in _SIZES
-            for place in _PLACES
+            for size, place in KINDS
         ]
         self._counts = torch.stack([_counts(scene, width, height) for scene in scenes])
         covered = self._covered(self._counts).view(len(SHAPES), -1, 1, *self._counts.shape[-2:])

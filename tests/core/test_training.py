@@ -16,7 +16,7 @@ from transformers import T5EncoderModel
 from demo.captions import Captioner, load_tokenizer
 from demo.denoiser import Pair, Trainer
 from demo.lessons import Batch, Lessons
-from demo.mending import draw_round, mend
+from demo.mending import draw_round, mend, nearest_scenes
 from demo.reading import train_reader
 from demo.recipe import NETWORK, TEXT, DrawnSet, Lesson, PictureSize, Recipe, Stage
 from demo.scenes import (
@@ -60,6 +60,7 @@ RECIPE = Recipe(
     mending_sets=(
         DrawnSet((SMALL,), draws=1, pictures=3, rows=4),
         DrawnSet((SMALL, WIDE), draws=2, pictures=2, rows=2),
+        DrawnSet((SMALL,), draws=1, pictures=4, rows=2, is_wordless=True),
     ),
 )
 CPU = torch.device("cpu")
@@ -287,7 +288,7 @@ def test_the_denoiser_learns_to_mend_what_it_drew(
 ) -> None:
     own = trainer(captioner, text)
     drawn = draw_round(own, random.Random(0))
-    assert [len(part) for part in drawn] == [1, 2]
+    assert [len(part) for part in drawn] == [1, 2, 1]
     first = drawn[0][0]
     assert first.course.end.shape == first.right.shape == (3, 4, 8, 8)
     assert first.course.states.shape == (3, 20, 4, 8, 8)
@@ -299,3 +300,24 @@ def test_the_denoiser_learns_to_mend_what_it_drew(
     after = own.average.transformer.final_layer.linear.weight
     assert torch.isfinite(after).all()
     assert not torch.equal(after, before)
+
+
+def test_without_words_the_nearest_picture_is_right() -> None:
+    scenes = [
+        Scene("star", "orange", "white", size="large"),
+        Scene("circle", "blue", "black", size="small", place="left"),
+        Scene("square", "green", "red", place="right"),
+        Scene("triangle", "yellow", "blue", size="large"),
+    ]
+    stencils = Stencils(128, 128)
+    latents = stencils.latents(scenes)
+    near = latents + 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    assert nearest_scenes(stencils, near) == scenes
+
+
+def test_no_shape_is_nearest_to_every_blot() -> None:
+    stencils = Stencils(128, 128)
+    circles = stencils.latents([Scene("circle", "red", "white")] * 64)
+    generator = torch.Generator().manual_seed(0)
+    blots = circles + 0.5 * torch.randn(circles.shape, generator=generator)
+    assert {scene.shape for scene in nearest_scenes(stencils, blots)} == set(SHAPES)

@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,13 +207,36 @@ def test_two_servers_read_one_folder(
     assert found == [reference, reference]
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [{"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati"}, {"LC_ALL": "C"}],
-    ids=["Turkish", "C"],
-)
-def test_locale_and_clock_change_nothing(variables: dict[str, str], reference: bytes) -> None:
+@pytest.fixture(scope="module")
+def turkish(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables of a process whose C library counts and writes as in Turkey: 1,5 and i with a dot.
+
+    Python takes up a locale's numbers only when it is told to, as another pack may do.
+    """
+    folder = tmp_path_factory.mktemp("turkish")
+    name = "tr_TR.UTF-8"
+    compiled = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(folder / name)]
+    subprocess.run(compiled, check=True, capture_output=True)
+    (folder / "sitecustomize.py").write_text(
+        "import locale\nlocale.setlocale(locale.LC_ALL, '')\n"
+        "assert locale.localeconv()['decimal_point'] == ','\n"
+        f"open({str(folder / 'taken-up')!r}, 'w').close()\n",
+        encoding="utf-8",
+    )
+    return {"LC_ALL": name, "LOCPATH": str(folder), "PYTHONPATH": str(folder)}
+
+
+def test_a_turkish_locale_and_another_clock_change_nothing(
+    turkish: dict[str, str], reference: bytes
+) -> None:
+    variables = {**turkish, "TZ": "Pacific/Kiritimati"}
     with HostServer(demo_models(), variables=variables) as server:
+        assert picture(HostClient(server.address), small(3)) == reference
+    assert Path(turkish["LOCPATH"], "taken-up").exists()
+
+
+def test_no_locale_changes_nothing(reference: bytes) -> None:
+    with HostServer(demo_models(), variables={"LC_ALL": "C"}) as server:
         assert picture(HostClient(server.address), small(3)) == reference
 
 
