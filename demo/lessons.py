@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .captions import Captioner
 from .recipe import Lesson, PictureSize, Stage
-from .scenes import Scene, random_scene
+from .scenes import SHAPES, SIZES, Scene, random_scene
 from .stencils import Stencils
 
 _ALPHAS = DPMSolverMultistepScheduler(
@@ -22,6 +22,11 @@ _STRONGEST = 1.5
 """Most that a picture's difference from another is overdone."""
 _MILDEST = 0.7
 """The same where no words say what is meant."""
+_UNDECIDED = 3
+"""Of how many pictures one is the mean that shows no shape yet."""
+_LAST = (0, 60)
+"""The timesteps in which a picture that shows is kept where a stage asks for that: the first, and
+the one after the last."""
 
 
 def alphas_of(timesteps: Tensor) -> Tensor:
@@ -71,17 +76,28 @@ class Lessons:
         stencils = self.stencils(size)
         scenes = [random_scene(self.rng) for _ in range(count)]
         ids, mask, complete = self._captions(stage, scenes, everything=lesson.is_complete)
+        kept = [self.rng.random() < stage.kept for _ in scenes]
+        # Only what is seen and right is another scene; the caption stays.
+        scenes = [
+            random_scene(self.rng) if keep else scene
+            for keep, scene in zip(kept, scenes, strict=True)
+        ]
+        free = ~torch.tensor(kept)
         right = stencils.latents(scenes)
-        low, high = stage.timesteps
+        low, high = (
+            torch.where(free, end, late) for end, late in zip(stage.timesteps, _LAST, strict=True)
+        )
         timesteps = (low + (high - low) * torch.rand(count)).long()
         alphas = alphas_of(timesteps)
-        seen = self._seen(stage, right, stencils.latents(self._others(scenes)), complete)
+        other = stencils.latents(self._others(scenes))
+        seen = self._seen(stage, right, other, self._undecided(stencils, scenes), complete & free)
         # No farther from the right picture than the noise is strong: what is left of a picture
         # at the end of the steps cannot be another one.
         reach = ((1 - alphas) / alphas).sqrt().clamp(max=1)
         noisy = alphas.sqrt() * (right + reach * (seen - right))
         noisy = noisy + (1 - alphas).sqrt() * torch.randn_like(right)
-        noisy = torch.where(torch.rand_like(alphas) < stage.hidden, 0.0, noisy)
+        hidden = (torch.rand(count) < stage.hidden) & free
+        noisy = torch.where(hidden[:, None, None, None], 0.0, noisy)
         noise = (noisy - alphas.sqrt() * right) / (1 - alphas).sqrt()
         return Batch(
             noisy,
@@ -120,11 +136,26 @@ class Lessons:
             others.append(other)
         return others
 
-    def _seen(self, stage: Stage, right: Tensor, other: Tensor, complete: Tensor) -> Tensor:
+    def _undecided(self, stencils: Stencils, scenes: Sequence[Scene]) -> Tensor:
+        """Return the mean of some scenes that share place and colours with these."""
+        shapes, sizes = list(SHAPES), list(SIZES)
+        parts = [
+            [
+                replace(scene, shape=self.rng.choice(shapes), size=self.rng.choice(sizes))
+                for scene in scenes
+            ]
+            for _ in range(_UNDECIDED)
+        ]
+        return torch.stack([stencils.latents(part) for part in parts]).mean(0)
+
+    def _seen(
+        self, stage: Stage, right: Tensor, other: Tensor, undecided: Tensor, complete: Tensor
+    ) -> Tensor:
         """Return what shows through the noise: the right picture, too much of it, or another.
 
         Guidance overdoes what separates two predictions, and in use the denoiser goes on from that.
-        With a caption that names everything it can know better; without, it must not be misled far.
+        With a caption that names everything it can know better; without, it must not be misled far,
+        but come from what is not decided yet to what is nearest.
         """
         kind, amount, chance = torch.rand(3, len(right), 1, 1, 1)
         overdone = right + _STRONGEST * amount * (right - other)
@@ -133,7 +164,13 @@ class Lessons:
             kind < 0.4, overdone, torch.where(kind < 0.8, between, right * (1 - amount))
         )
         mild = torch.where(
-            kind < 0.5, right + _MILDEST * amount * (right - other), right * (1 - amount / 2)
+            kind < 0.3,
+            right + _MILDEST * amount * (right - other),
+            torch.where(
+                kind < 0.8,
+                right + _MILDEST * amount * (undecided - right),
+                right * (1 - amount / 2),
+            ),
         )
         known = complete[:, None, None, None]
         changed = torch.where(known, misleading, mild)

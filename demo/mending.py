@@ -54,17 +54,19 @@ def mend(trainer: Trainer, look: Callable[[int], None]) -> None:
     ``look`` is called after each round, with the steps so far.
     """
     recipe, rng = trainer.recipe, random.Random(f"mending {trainer.recipe.seed}")
+    total = recipe.mending.steps
     trainer.pair.load_state_dict(trainer.average.state_dict())
-    for start in range(0, recipe.mending_steps, recipe.mending_round):
+    for start in range(0, total, recipe.mending_round):
         drawn = draw_round(trainer, rng)
-        steps = range(start, min(start + recipe.mending_round, recipe.mending_steps))
-        bar = tqdm(steps, desc="mending", initial=start, total=recipe.mending_steps)
+        steps = range(start, min(start + recipe.mending_round, total))
+        bar = tqdm(steps, desc="mending", initial=start, total=total)
         for step in bar:
             if step % 2:
-                loss = trainer.loss(recipe.stages[-1])
+                loss = trainer.loss(recipe.mending)
             else:
-                loss = _loss(trainer, rng.choice(rng.choice(drawn)), rng)
-            left = 1 - step / recipe.mending_steps
+                (pictures,) = rng.choices(drawn, [part.share for part in recipe.mending_sets])
+                loss = _loss(trainer, rng.choice(pictures), rng)
+            left = 1 - step / total
             rate = recipe.mending_rate * min(1.0, (step + 1) / _WARM_UP) * left
             bar.set_postfix(loss=f"{trainer.learn(loss, rate, recipe.mending_ema):.3f}")
         look(steps.stop)
@@ -122,8 +124,10 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     steps = late[torch.randint(len(late), (rows,))]
     t = drawn.course.timesteps[steps]
     noisy = drawn.course.states[torch.tensor(chosen), steps]
-    # Each twice: with its caption, and without.
-    ids, mask = _asked(trainer, [drawn.scenes[index] for index in chosen], drawn.part, rows)
+    # Each twice, with its caption and without; unless that is the same.
+    twice = not drawn.part.is_wordless
+    scenes = [drawn.scenes[index] for index in chosen]
+    ids, mask = _asked(trainer, scenes, drawn.part, empty=rows * twice)
     alpha, noisy, t, ids, mask, right, contested = (
         part.to(device)
         for part in (
@@ -131,8 +135,11 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
             *(drawn.right[chosen], drawn.contested[chosen]),
         )
     )
-    noise = trainer.pair(torch.cat([noisy, noisy]), torch.cat([t, t]), ids, mask)
-    cond, uncond = ((noisy - (1 - alpha).sqrt() * part) / alpha.sqrt() for part in noise.chunk(2))
+    noise = trainer.pair(noisy.repeat(1 + twice, 1, 1, 1), t.repeat(1 + twice), ids, mask)
+    cleaned = [
+        (noisy - (1 - alpha).sqrt() * part) / alpha.sqrt() for part in noise.chunk(1 + twice)
+    ]
+    cond, uncond = cleaned[0], cleaned[-1]
     counts = 1 + (recipe.contested_weight - 1) * contested
     weight = counts / counts.mean() * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
 

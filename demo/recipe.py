@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import T5Config
 
@@ -102,6 +102,9 @@ class Stage:
     empty: float
     """Share of captions without words."""
     lessons: tuple[Lesson, ...]
+    kept: float = 0.0
+    """Share of the rows that show another picture through the last steps' noise, where it is right
+    whatever the caption says: too late to draw anew."""
 
 
 _FEW_TOKENS = (
@@ -130,8 +133,25 @@ class DrawnSet:
     """At each."""
     rows: int
     """How many states of these pictures a step learns from."""
+    share: float
+    """Of the steps on what was drawn."""
     is_wordless: bool = False
     """Whether nothing is asked for."""
+
+
+_EVERY_STEP = Stage(
+    4500,
+    timesteps=(0, 1000),
+    weight_limit=30,
+    hidden=0.05,
+    misled=0.35,
+    overdone=0.2,
+    partial=0.15,
+    empty=0.3,
+    lessons=_WHOLE,
+)
+"""Every step of a sampler, on whole pictures."""
+_MENDING = replace(_EVERY_STEP, steps=8000, overdone=0.4, kept=0.08)
 
 
 @dataclass(frozen=True)
@@ -175,28 +195,17 @@ class Recipe:
             empty=0.15,
             lessons=_FEW_TOKENS,
         ),
-        # Every step of a sampler, on whole pictures.
-        Stage(
-            4500,
-            timesteps=(0, 1000),
-            weight_limit=30,
-            hidden=0.05,
-            misled=0.35,
-            overdone=0.2,
-            partial=0.15,
-            empty=0.3,
-            lessons=_WHOLE,
-        ),
+        _EVERY_STEP,
     )
-    mending_steps: int = 2400
-    """Every other one is on what the denoiser drew itself (`mending.py`)."""
-    mending_round: int = 800
+    mending: Stage = _MENDING
+    """Every other step is on what the denoiser drew itself instead (`mending.py`)."""
+    mending_round: int = 1000
     """After so many it draws anew."""
     mending_sets: tuple[DrawnSet, ...] = (
-        DrawnSet((SMALL,), draws=3, pictures=40, rows=8),
-        DrawnSet(OBLONG, draws=20, pictures=4, rows=8),
-        DrawnSet(BUCKETS, draws=10, pictures=2, rows=4),
-        DrawnSet((SMALL,), draws=2, pictures=48, rows=8, is_wordless=True),
+        DrawnSet((SMALL,), draws=5, pictures=40, rows=12, share=0.45),
+        DrawnSet(OBLONG, draws=15, pictures=4, rows=8, share=0.15),
+        DrawnSet(BUCKETS, draws=8, pictures=2, rows=4, share=0.15),
+        DrawnSet((SMALL,), draws=4, pictures=48, rows=24, share=0.25, is_wordless=True),
     )
     mending_rate: float = 3e-4
     mending_below: int = 700

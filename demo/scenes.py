@@ -24,7 +24,7 @@ COLOURS = {
     "black": (18, 18, 18),
 }
 
-SIZES = {"small": (0.212, 0.214), "": (0.264, 0.266), "large": (0.342, 0.344)}
+SIZES = {"small": (0.205, 0.207), "": (0.264, 0.266), "large": (0.342, 0.344)}
 """Range of the radius for each word; no word stands for the middle.
 
 All ranges are narrow: a model this small, trained for so short, draws clean outlines only where it

@@ -55,12 +55,12 @@ RECIPE = Recipe(
     reading_batch=24,
     steps_between_sheets=1,
     steps_between_saves=1,
-    mending_steps=5,
+    mending=replace(STAGE, steps=5, kept=0.3),
     mending_round=2,
     mending_sets=(
-        DrawnSet((SMALL,), draws=1, pictures=3, rows=4),
-        DrawnSet((SMALL, WIDE), draws=2, pictures=2, rows=2),
-        DrawnSet((SMALL,), draws=1, pictures=4, rows=2, is_wordless=True),
+        DrawnSet((SMALL,), draws=1, pictures=3, rows=4, share=0.4),
+        DrawnSet((SMALL, WIDE), draws=2, pictures=2, rows=2, share=0.3),
+        DrawnSet((SMALL,), draws=1, pictures=4, rows=2, share=0.3, is_wordless=True),
     ),
 )
 CPU = torch.device("cpu")
@@ -210,6 +210,17 @@ def test_the_right_noise_always_leads_to_the_right_picture(captioner: Captioner)
         assert not torch.allclose(other.noisy, right.noisy)
         assert torch.allclose(first, second, atol=2e-3)
     assert _batch(captioner, hidden=1.0).noisy.abs().max() == 0
+
+
+def test_where_it_is_too_late_to_draw_anew_what_shows_is_right(captioner: Captioner) -> None:
+    late, free = (_batch(captioner, kept=kept, overdone=0.0) for kept in (1.0, 0.0))
+    assert late.timesteps.max() < 60 < free.timesteps.max()
+    shown, asked = (
+        (b.noisy - (1 - b.alphas).sqrt() * b.noise) / b.alphas.sqrt() for b in (late, free)
+    )
+    assert (shown - asked).abs().amax((1, 2, 3)).gt(0.5).all()
+    # Nothing but noise lies between what is seen and what is right.
+    assert late.noise.std().item() == pytest.approx(1, abs=0.02)
 
 
 def test_captions_may_be_empty_or_leave_something_open(captioner: Captioner) -> None:
