@@ -24,7 +24,7 @@ _MILDEST = 0.7
 """The same where no words say what is meant."""
 _UNDECIDED = 3
 """Of how many pictures one is the mean that shows no shape yet."""
-_LAST = (0, 60)
+_LAST_TIMESTEPS = (0, 60)
 """The timesteps in which a picture that shows is kept where a stage asks for that: the first, and
 the one after the last."""
 
@@ -85,7 +85,8 @@ class Lessons:
         free = ~torch.tensor(kept)
         right = stencils.latents(scenes)
         low, high = (
-            torch.where(free, end, late) for end, late in zip(stage.timesteps, _LAST, strict=True)
+            torch.where(free, end, late)
+            for end, late in zip(stage.timesteps, _LAST_TIMESTEPS, strict=True)
         )
         timesteps = (low + (high - low) * torch.rand(count)).long()
         alphas = alphas_of(timesteps)
@@ -138,10 +139,10 @@ class Lessons:
 
     def _undecided(self, stencils: Stencils, scenes: Sequence[Scene]) -> Tensor:
         """Return the mean of some scenes that share place and colours with these."""
-        shapes, sizes = list(SHAPES), list(SIZES)
+        sizes = list(SIZES)
         parts = [
             [
-                replace(scene, shape=self.rng.choice(shapes), size=self.rng.choice(sizes))
+                replace(scene, shape=self.rng.choice(SHAPES), size=self.rng.choice(sizes))
                 for scene in scenes
             ]
             for _ in range(_UNDECIDED)

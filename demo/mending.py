@@ -125,9 +125,9 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     t = drawn.course.timesteps[steps]
     noisy = drawn.course.states[torch.tensor(chosen), steps]
     # Each twice, with its caption and without; unless that is the same.
-    twice = not drawn.part.is_wordless
+    times = 1 if drawn.part.is_wordless else 2
     scenes = [drawn.scenes[index] for index in chosen]
-    ids, mask = _asked(trainer, scenes, drawn.part, empty=rows * twice)
+    ids, mask = _asked(trainer, scenes, drawn.part, empty=rows * (times - 1))
     alpha, noisy, t, ids, mask, right, contested = (
         part.to(device)
         for part in (
@@ -135,10 +135,8 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
             *(drawn.right[chosen], drawn.contested[chosen]),
         )
     )
-    noise = trainer.pair(noisy.repeat(1 + twice, 1, 1, 1), t.repeat(1 + twice), ids, mask)
-    cleaned = [
-        (noisy - (1 - alpha).sqrt() * part) / alpha.sqrt() for part in noise.chunk(1 + twice)
-    ]
+    noise = trainer.pair(noisy.repeat(times, 1, 1, 1), t.repeat(times), ids, mask)
+    cleaned = [(noisy - (1 - alpha).sqrt() * part) / alpha.sqrt() for part in noise.chunk(times)]
     cond, uncond = cleaned[0], cleaned[-1]
     counts = 1 + (recipe.contested_weight - 1) * contested
     weight = counts / counts.mean() * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
