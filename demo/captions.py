@@ -50,6 +50,9 @@ class Caption:
     """What it says of the shape, the colour, the ground, the size and the place."""
 
 
+NO_WORDS = Caption((), {})
+
+
 class Captioner:
     """Turns scenes into captions and padded token rows, with the variety that training needs."""
 

@@ -94,7 +94,7 @@ class Trainer:
         Saves to ``state``, and shows the average to ``look`` with the step.
         """
         if state.exists():
-            self._resume(state)
+            self.resume(state)
         bar = tqdm(
             range(self.step, self.total), initial=self.step, total=self.total, desc="denoiser"
         )
@@ -105,10 +105,47 @@ class Trainer:
             bar.set_postfix(loss=f"{loss:.3f}")
             self.step += 1
             if self._is_due(self.recipe.steps_between_saves):
-                self._save(state)
+                self.save(state)
             if self._is_due(self.recipe.steps_between_sheets):
                 look(self.average, self.step)
         return self.average
+
+    def save(self, path: Path) -> None:
+        """Write all that a killed run needs to go on."""
+        state = {
+            "step": self.step,
+            "pair": self.pair.state_dict(),
+            "average": self.average.state_dict(),
+            "sketch": self.sketch.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        unfinished = path.with_suffix(".part")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from what ``save`` wrote."""
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.step = state["step"]
+        self.pair.load_state_dict(state["pair"])
+        self.average.load_state_dict(state["average"])
+        self.sketch.load_state_dict(state["sketch"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.reseed()
+
+    def reseed(self) -> None:
+        """Set all chance by the step, so that a run that was resumed goes on as one that was not.
+
+        Not by the seed alone: what was drawn up to this step was already learned from.
+        """
+        seed = self.recipe.seed + self.step
+        for name, rng in (
+            ("trainer", self.rng),
+            ("lessons", self.lessons.rng),
+            ("captions", self.lessons.captioner.rng),
+        ):
+            rng.seed(f"{name} {seed}")
+        torch.manual_seed(seed)
 
     def _is_due(self, interval: int) -> bool:
         return self.step % interval == 0 or self.step == self.total
@@ -192,31 +229,6 @@ class Trainer:
     def _rate(self) -> float:
         warming = min(1.0, (self.step + 1) / self.recipe.warm_up)
         return self.recipe.rate * warming * (1 - self.step / self.total)
-
-    def _save(self, path: Path) -> None:
-        state = {
-            "step": self.step,
-            "pair": self.pair.state_dict(),
-            "average": self.average.state_dict(),
-            "sketch": self.sketch.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        unfinished = path.with_suffix(".part")
-        torch.save(state, unfinished)
-        unfinished.replace(path)
-
-    def _resume(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True, map_location=self.device)
-        self.step = state["step"]
-        self.pair.load_state_dict(state["pair"])
-        self.average.load_state_dict(state["average"])
-        self.sketch.load_state_dict(state["sketch"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        # Not the draws of the first run again: those up to this step were already learned from.
-        self.rng.seed(self.recipe.seed + self.step)
-        self.lessons.rng.seed(self.recipe.seed + self.step)
-        self.lessons.captioner.rng.seed(self.recipe.seed + self.step)
-        torch.manual_seed(self.recipe.seed + self.step)
 
 
 def _patches(latents: Tensor, tokens: Tensor) -> Tensor:

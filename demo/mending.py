@@ -4,7 +4,10 @@ In training, what shows through the noise is right, or wrong in ways that were t
 learns to keep it. In use it is what the steps before have made, and guidance multiplies their
 errors, for what it adds is the difference of two predictions. Here the denoiser is shown what a
 sampler really went through, and both predictions and above all what guidance makes of them should
-be the right picture. What it draws changes as it learns, so it draws anew for every round.
+be the right picture: the prediction without words too, for what guidance has made by then shows
+what is meant. Where nothing was asked for, what came out decides: all steps that led to it are to
+lead to the scene that it came nearest to. What it draws changes as it learns, so it draws anew for
+every round.
 """
 
 from __future__ import annotations
@@ -12,25 +15,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .captions import NO_WORDS, Caption
 from .course import Course, course
-from .denoiser import Trainer
+from .denoiser import Pair, Trainer
 from .lessons import alphas_of
 from .recipe import GUIDANCE, DrawnSet, PictureSize
-from .scenes import SEEN, SHAPES, Scene, random_scene
-from .stencils import KINDS, Stencils
+from .scenes import Scene, random_scene
+from .stencils import form_of
 
 _WARM_UP = 50
 _CLEAR = 4.0
 """Signal to noise is weighed by this, up to 1: the noisier, the less is decided by then."""
-
-_ALL_SCENES = [
-    Scene(*combination, size=size, place=place) for combination in SEEN for size, place in KINDS
-]
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,29 @@ class Drawn:
     """Pictures of one size that the denoiser drew, beside what it was asked for."""
 
     scenes: list[Scene]
+    """What was asked for; without words, what came out nearest to."""
+    size: PictureSize
     course: Course
     """How they were drawn."""
-    right: Tensor
-    """Latents as they should be, (N, 4, h, w)."""
-    contested: Tensor
-    """1 where shapes differ, (N, 1, h, w)."""
     part: DrawnSet
     """What it was drawn for."""
 
 
-def mend(trainer: Trainer, look: Callable[[int], None]) -> None:
+def mend(trainer: Trainer, state: Path, look: Callable[[Pair, int], None]) -> Pair:
     """Train on drawn pictures and on lessons in turn, while the rate falls to zero once more.
 
-    ``look`` is called after each round, with the steps so far.
+    Saves to ``state`` after each round, shows the average to ``look`` with the step, and returns
+    it.
     """
-    recipe, rng = trainer.recipe, random.Random(f"mending {trainer.recipe.seed}")
-    total = recipe.mending.steps
-    trainer.pair.load_state_dict(trainer.average.state_dict())
-    for start in range(0, total, recipe.mending_round):
+    recipe, total = trainer.recipe, trainer.recipe.mending.steps
+    if state.exists():
+        trainer.resume(state)
+    else:
+        trainer.pair.load_state_dict(trainer.average.state_dict())
+        trainer.step = trainer.total
+    for start in range(trainer.step - trainer.total, total, recipe.mending_round):
+        trainer.reseed()
+        rng = random.Random(f"mending {recipe.seed} {start}")
         drawn = draw_round(trainer, rng)
         steps = range(start, min(start + recipe.mending_round, total))
         bar = tqdm(steps, desc="mending", initial=start, total=total)
@@ -69,7 +74,12 @@ def mend(trainer: Trainer, look: Callable[[int], None]) -> None:
             left = 1 - step / total
             rate = recipe.mending_rate * min(1.0, (step + 1) / _WARM_UP) * left
             bar.set_postfix(loss=f"{trainer.learn(loss, rate, recipe.mending_ema):.3f}")
-        look(steps.stop)
+            trainer.step += 1
+            if step + 1 == steps.stop:
+                trainer.save(state)
+            if (step + 1) % recipe.steps_between_sheets == 0 or step + 1 == total:
+                look(trainer.average, trainer.step)
+    return trainer.average
 
 
 def draw_round(trainer: Trainer, rng: random.Random) -> list[list[Drawn]]:
@@ -81,39 +91,18 @@ def draw_round(trainer: Trainer, rng: random.Random) -> list[list[Drawn]]:
 
 
 def _draw(trainer: Trainer, part: DrawnSet, size: PictureSize, rng: random.Random) -> Drawn:
-    stencils = trainer.lessons.stencils(size)
     scenes = [random_scene(rng) for _ in range(part.pictures)]
-    ids, mask = _asked(trainer, scenes, part, empty=1)
+    ids, mask = trainer.lessons.captioner.rows(_asked(trainer, scenes, part), empty=1)
     drawn = course(trainer.average, ids, mask, size, seed=rng.getrandbits(31))
     if part.is_wordless:
-        scenes = nearest_scenes(stencils, drawn.end)
-    return Drawn(scenes, drawn, stencils.latents(scenes), stencils.contested(scenes), part)
+        scenes = trainer.lessons.posterior(size).nearest(drawn.end)
+    return Drawn(scenes, size, drawn, part)
 
 
-def _asked(
-    trainer: Trainer, scenes: Sequence[Scene], part: DrawnSet, empty: int
-) -> tuple[Tensor, Tensor]:
-    """Return token ids and mask, both (N + empty, longest)."""
-    captioner = trainer.lessons.captioner
+def _asked(trainer: Trainer, scenes: Sequence[Scene], part: DrawnSet) -> list[Caption]:
     if part.is_wordless:
-        return captioner.pad([()] * (len(scenes) + empty))
-    return captioner.rows([captioner.caption(s, partial=False) for s in scenes], empty)
-
-
-def nearest_scenes(stencils: Stencils, latents: Tensor) -> list[Scene]:
-    """Return the scene that each latent comes nearest to, of all that training may see.
-
-    A blot is rather a circle than a star; lest all become circles, each shape's distances count
-    from their mean over these latents.
-    """
-    nearest, distances = [], []
-    for shape in SHAPES:
-        scenes = [scene for scene in _ALL_SCENES if scene.shape == shape]
-        found = torch.cdist(latents.flatten(1), stencils.latents(scenes).flatten(1)).min(1)
-        nearest.append([scenes[index] for index in found.indices.tolist()])
-        distances.append(found.values - found.values.mean())
-    best = torch.stack(distances).argmin(0)
-    return [nearest[shape][row] for row, shape in enumerate(best.tolist())]
+        return [NO_WORDS] * len(scenes)
+    return [trainer.lessons.captioner.caption(scene, partial=False) for scene in scenes]
 
 
 def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
@@ -123,23 +112,22 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     late = (drawn.course.timesteps <= recipe.mending_below).nonzero().squeeze(1)
     steps = late[torch.randint(len(late), (rows,))]
     t = drawn.course.timesteps[steps]
-    noisy = drawn.course.states[torch.tensor(chosen), steps]
+    noisy, alpha = drawn.course.states[torch.tensor(chosen), steps], alphas_of(t)
+    scenes = [drawn.scenes[index] for index in chosen]
+    captions = _asked(trainer, scenes, drawn.part)
+    stencils = trainer.lessons.stencils(drawn.size)
+    right = stencils.latents(scenes)
+    counts = 1 + (recipe.contested_weight - 1) * stencils.contested[[*map(form_of, scenes)]]
+    weight = counts / counts.mean() * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
     # Each twice, with its caption and without; unless that is the same.
     times = 1 if drawn.part.is_wordless else 2
-    scenes = [drawn.scenes[index] for index in chosen]
-    ids, mask = _asked(trainer, scenes, drawn.part, empty=rows * (times - 1))
-    alpha, noisy, t, ids, mask, right, contested = (
-        part.to(device)
-        for part in (
-            *(alphas_of(t), noisy, t, ids, mask),
-            *(drawn.right[chosen], drawn.contested[chosen]),
-        )
+    ids, mask = trainer.lessons.captioner.rows(captions, empty=rows * (times - 1))
+    alpha, noisy, t, ids, mask, right, weight = (
+        part.to(device) for part in (alpha, noisy, t, ids, mask, right, weight)
     )
     noise = trainer.pair(noisy.repeat(times, 1, 1, 1), t.repeat(times), ids, mask)
     cleaned = [(noisy - (1 - alpha).sqrt() * part) / alpha.sqrt() for part in noise.chunk(times)]
     cond, uncond = cleaned[0], cleaned[-1]
-    counts = 1 + (recipe.contested_weight - 1) * contested
-    weight = counts / counts.mean() * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
 
     def missed(predicted: Tensor) -> Tensor:
         return (weight * (predicted - right).square()).mean()

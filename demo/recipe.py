@@ -151,7 +151,7 @@ _EVERY_STEP = Stage(
     lessons=_WHOLE,
 )
 """Every step of a sampler, on whole pictures."""
-_MENDING = replace(_EVERY_STEP, steps=8000, overdone=0.4, kept=0.08)
+_MENDING = replace(_EVERY_STEP, steps=4000, kept=0.06)
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,16 @@ class Recipe:
     """How long and how fast to train."""
 
     seed: int = 0
-    vae_steps: int = 1200
+    vae_steps: int = 2400
     vae_batch: int = 12
     vae_encoded: int = 4
     """How many crops of a batch the encoder learns from too; it has the easier part."""
     vae_crop: int = 64
     vae_rate: float = 7e-4
     latent_noise: float = 0.2
-    """Most noise added to a latent before it is decoded in training: forgives small errors."""
+    """Greatest deviation of the noise on latents to be decoded: forgives small errors."""
+    latent_bend: float = 1.5
+    """Greatest deviation in pixels by which their pictures are bent: forgives uneven outlines."""
     reading_steps: int = 1500
     reading_batch: int = 96
     reading_rate: float = 2e-3
@@ -203,9 +205,9 @@ class Recipe:
     """After so many it draws anew."""
     mending_sets: tuple[DrawnSet, ...] = (
         DrawnSet((SMALL,), draws=5, pictures=40, rows=12, share=0.45),
-        DrawnSet(OBLONG, draws=15, pictures=4, rows=8, share=0.15),
-        DrawnSet(BUCKETS, draws=8, pictures=2, rows=4, share=0.15),
-        DrawnSet((SMALL,), draws=4, pictures=48, rows=24, share=0.25, is_wordless=True),
+        DrawnSet(OBLONG, draws=15, pictures=4, rows=8, share=0.1),
+        DrawnSet(BUCKETS, draws=8, pictures=2, rows=4, share=0.12),
+        DrawnSet((SMALL,), draws=4, pictures=48, rows=24, share=0.33, is_wordless=True),
     )
     mending_rate: float = 3e-4
     mending_below: int = 700
@@ -215,7 +217,7 @@ class Recipe:
     mending_guided: float = 0.7
     """What the error of the guided prediction counts for, beside those of its two parts."""
     mending_ema: float = 0.998
-    steps_between_sheets: int = 1000
+    steps_between_sheets: int = 500
     steps_between_saves: int = 500
     rate: float = 1e-3
     warm_up: int = 200

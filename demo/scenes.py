@@ -85,6 +85,10 @@ _SQUARE_HALF_SIDE = 0.86
 _TRIANGLE_RADIUS = 1.12
 
 
+ATTRIBUTES = ("shape", "colour", "ground", "size", "place")
+"""What a caption can name."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """One picture; x to the right, y down."""

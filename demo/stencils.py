@@ -21,8 +21,8 @@ _SHARES = torch.linspace(0, 1, _OVERSAMPLING**2 + 1)
 _DIFFERS = 0.1
 """Least difference of two shapes in the share of a latent's patch that they cover."""
 _SIZES, _PLACES = list(SIZES), ["left", "", "right"]
-KINDS = tuple(product(_SIZES, _PLACES))
-"""The sizes and places of which there are stencils, each of every shape."""
+FORMS = tuple(product(SHAPES, _SIZES, _PLACES))
+"""Shape, size and place of each stencil."""
 
 
 class Stencils:
@@ -31,40 +31,39 @@ class Stencils:
     def __init__(self, width: int, height: int) -> None:
         scenes = [
             Scene(shape, "", "", x=mean(PLACES[place]), radius=mean(SIZES[size]))
-            for shape in SHAPES
-            for size, place in KINDS
+            for shape, size, place in FORMS
         ]
         self._counts = torch.stack([_counts(scene, width, height) for scene in scenes])
-        covered = self._covered(self._counts).view(len(SHAPES), -1, 1, *self._counts.shape[-2:])
-        self._contested = (covered.amax(0) - covered.amin(0) > _DIFFERS).float()
-        self.contested_anywhere = self._contested.mean((0, 1))
+        self.covered = torch.einsum("skhw,k->shw", self.shares.float(), _SHARES)[:, None]
+        """How much of each latent pixel a form covers, (36, 1, H / 8, W / 8)."""
+        by_shape = self.covered.view(len(SHAPES), -1, *self.covered.shape[1:])
+        contested = (by_shape.amax(0) - by_shape.amin(0) > _DIFFERS).float()
+        self.contested = contested.repeat(len(SHAPES), 1, 1, 1)
+        """1 where the four shapes differ, of a form's size and place, (36, 1, H / 8, W / 8).
+
+        Only there can a picture be told to show the wrong shape.
+        """
+        self.contested_anywhere = contested.mean((0, 1))
         """Share of sizes and places at which shapes differ there, (H / 8, W / 8)."""
+
+    @property
+    def shares(self) -> Tensor:
+        """How much of a latent pixel's patch is covered by so many sixteenths, of each form.
+
+        (36, 17, H / 8, W / 8) in double, to be mixed with ``mixtures``.
+        """
+        return self._counts.double() / PATCH**2
 
     def latents(self, scenes: Sequence[Scene]) -> Tensor:
         """Return the scenes' latents, (N, 4, H / 8, W / 8)."""
-        colours = torch.stack([_mixtures(scene.colour, scene.ground) for scene in scenes])
-        counts = self._counts[[_index(scene) for scene in scenes]].float() / PATCH**2
+        colours = torch.stack([mixtures(scene.colour, scene.ground) for scene in scenes])
+        counts = self._counts[[form_of(scene) for scene in scenes]].float() / PATCH**2
         return torch.einsum("nkhw,nck->nchw", counts, colours)
 
-    def covered(self, scenes: Sequence[Scene]) -> Tensor:
-        """Return how much of each latent pixel the shape covers, (N, 1, H / 8, W / 8)."""
-        return self._covered(self._counts[[_index(scene) for scene in scenes]])[:, None]
 
-    def contested(self, scenes: Sequence[Scene]) -> Tensor:
-        """Return 1 where the four shapes differ, of a scene's size and place, else 0.
-
-        Only there can a picture be told to show the wrong shape: (N, 1, H / 8, W / 8).
-        """
-        return self._contested[[_index(scene) % len(self._contested) for scene in scenes]]
-
-    @staticmethod
-    def _covered(counts: Tensor) -> Tensor:
-        return torch.einsum("nkhw,k->nhw", counts.float() / PATCH**2, _SHARES)
-
-
-def _index(scene: Scene) -> int:
-    size, place = _SIZES.index(scene.size), scene.place.replace("centre", "")
-    return (SHAPES.index(scene.shape) * len(_SIZES) + size) * len(_PLACES) + _PLACES.index(place)
+def form_of(scene: Scene) -> int:
+    """Return which of ``FORMS`` a scene has."""
+    return FORMS.index((scene.shape, scene.size, scene.place.replace("centre", "")))
 
 
 def _counts(scene: Scene, width: int, height: int) -> Tensor:
@@ -81,7 +80,7 @@ def _counts(scene: Scene, width: int, height: int) -> Tensor:
 
 
 @cache
-def _mixtures(colour: str, ground: str) -> Tensor:
+def mixtures(colour: str, ground: str) -> Tensor:
     """Return the latent of a patch whose pixels are all covered by so much: (4, 17)."""
     of_shape, of_ground = (
         torch.tensor(COLOURS[name], dtype=torch.float32)[:, None] / 127.5 - 1

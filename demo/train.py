@@ -1,7 +1,7 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
 Four parts (autoencoder, T5, denoiser, its mending), each kept in ``--work``: a killed run goes on
-with the part that it was in, and within the denoiser's at its last save. Deterministic for a seed
+with the part that it was in, and within the last two at their last save. Deterministic for a seed
 as far as torch is.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import copy
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,17 +74,8 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
 
     trainer = Trainer(recipe, text, Lessons(recipe.seed, captioner), device)
     trainer.run(work / "denoiser.pt", look)
-    _mend(trainer, work / "mended.pt", look)
-    _write(trainer.average.cpu(), vae, out)
-
-
-def _mend(trainer: Trainer, kept: Path, look: Callable[[Pair, int], None]) -> None:
-    """Let the denoiser learn from what it draws."""
-    if kept.exists():
-        trainer.average.load_state_dict(torch.load(kept, weights_only=True))
-        return
-    mend(trainer, lambda steps: look(trainer.average, trainer.total + steps))
-    torch.save(trainer.average.state_dict(), kept)
+    average = mend(trainer, work / "mending.pt", look)
+    _write(average.cpu(), vae, out)
 
 
 def _text(recipe: Recipe, captioner: Captioner, path: Path, device: torch.device) -> T5EncoderModel:

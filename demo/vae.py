@@ -20,7 +20,7 @@ _SIDES = (96, 128, 128, 144, 192, 256)
 _RADII, _PLACES = (0.18, 0.4), (0.2, 0.8)
 """Wider than what the denoiser is taught, so that pictures of other origin come back too."""
 _STARS = [combination for combination in SEEN if combination[0] == "star"]
-_STAR_SHARE = 0.35
+_STAR_SHARE = 0.5
 """Share of the crops that are stars for sure: their arms are what small pictures lose first."""
 PATCH = 8
 """Pixels to a latent pixel, along each side."""
@@ -37,12 +37,11 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
     )
     bar = tqdm(range(recipe.vae_steps), desc="vae")
     for _ in bar:
-        pixels = _crops(rng, recipe).to(device, memory_format=torch.channels_last)
-        latents = patch_means(pixels)
-        strength = torch.rand(len(latents), 1, 1, 1, device=device) * recipe.latent_noise
-        restored = vae.decoder(latents + strength * torch.randn_like(latents))
-        encoded = vae.encoder(pixels[: recipe.vae_encoded])
-        error, missed = restored - pixels, encoded - latents[: recipe.vae_encoded]
+        pixels, contrast = (part.to(device) for part in _crops(rng, recipe))
+        pixels = pixels.to(memory_format=torch.channels_last)
+        error = (vae.decoder(_flawed_latents(pixels, recipe)) - pixels) / contrast
+        learned = pixels[: recipe.vae_encoded]
+        missed = vae.encoder(learned) - patch_means(learned)
         loss = error.square().mean() + 0.3 * error.abs().mean() + missed.square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -54,6 +53,25 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
             encoded=f"{missed.square().mean().item():.5f}",
         )
     return vae.to("cpu", memory_format=torch.contiguous_format).eval()
+
+
+def _flawed_latents(pixels: Tensor, recipe: Recipe) -> Tensor:
+    """Return latents as a denoiser may leave them: of a picture bent a little, and with noise."""
+    count, _, height, width = pixels.shape
+    device = pixels.device
+    bends = torch.randn(count, 2, height // PATCH, width // PATCH, device=device)
+    bends *= torch.rand(count, 1, 1, 1, device=device) * recipe.latent_bend
+    bends = functional.interpolate(bends, size=(height, width), mode="bicubic")
+    # From pixels to grid_sample's range from -1 to 1 across the picture.
+    shift = bends.permute(0, 2, 3, 1) * 2 / torch.tensor([width, height], device=device)
+    straight = torch.eye(2, 3, device=device).expand(count, 2, 3)
+    grid = functional.affine_grid(straight, list(pixels.shape), align_corners=False)
+    bent = functional.grid_sample(
+        pixels, grid + shift, padding_mode="reflection", align_corners=False
+    )
+    latents = patch_means(bent)
+    strength = torch.rand(count, 1, 1, 1, device=device) * recipe.latent_noise
+    return latents + strength * torch.randn_like(latents)
 
 
 def patch_means(pixels: Tensor) -> Tensor:
@@ -77,11 +95,17 @@ def _channels(rgb: Tensor) -> Tensor:
     return torch.cat([rgb, rgb.amax(-1, keepdim=True) - rgb.amin(-1, keepdim=True)], -1)
 
 
-def _crops(rng: random.Random, recipe: Recipe) -> Tensor:
-    return torch.stack([_crop(rng, recipe) for _ in range(recipe.vae_batch)])
+def _crops(rng: random.Random, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Return crops (N, 3, side, side) in -1..1, and how far apart their colours are.
+
+    Errors are divided by the latter, (N, 1, 1, 1): an outline of orange on yellow is to count as
+    much as one of black on white.
+    """
+    crops, contrasts = zip(*(_crop(rng, recipe) for _ in range(recipe.vae_batch)), strict=True)
+    return torch.stack(crops), torch.tensor(contrasts)[:, None, None, None]
 
 
-def _crop(rng: random.Random, recipe: Recipe) -> Tensor:
+def _crop(rng: random.Random, recipe: Recipe) -> tuple[Tensor, float]:
     star = rng.choice(_STARS) if rng.random() < _STAR_SHARE else None
     side, crop = rng.choice(_SIDES), recipe.vae_crop
     scene = replace(random_scene(rng, star), x=rng.uniform(*_PLACES), radius=rng.uniform(*_RADII))
@@ -89,7 +113,9 @@ def _crop(rng: random.Random, recipe: Recipe) -> Tensor:
         min(max(round(corner + rng.uniform(-0.6, 0.6) * crop - crop / 2), 0), side - crop)
         for corner in rng.choice(outline_of(scene, side, side))
     )
-    return _to_tensor(scene, side, side)[:, y : y + crop, x : x + crop]
+    apart = np.subtract(COLOURS[scene.colour], COLOURS[scene.ground]) / 127.5
+    contrast = float(np.sqrt(np.mean(apart**2)))
+    return _to_tensor(scene, side, side)[:, y : y + crop, x : x + crop], contrast
 
 
 def _to_tensor(scene: Scene, width: int, height: int) -> Tensor:

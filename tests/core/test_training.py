@@ -16,7 +16,7 @@ from transformers import T5EncoderModel
 from demo.captions import Captioner, load_tokenizer
 from demo.denoiser import Pair, Trainer
 from demo.lessons import Batch, Lessons
-from demo.mending import draw_round, mend, nearest_scenes
+from demo.mending import draw_round, mend
 from demo.reading import train_reader
 from demo.recipe import NETWORK, TEXT, DrawnSet, Lesson, PictureSize, Recipe, Stage
 from demo.scenes import (
@@ -31,7 +31,7 @@ from demo.scenes import (
     random_scene,
 )
 from demo.start import new_transformer
-from demo.stencils import Stencils
+from demo.stencils import Stencils, form_of
 from demo.vae import patch_means
 from devtools.environment import host_folder
 from devtools.reference import relative_error
@@ -162,7 +162,7 @@ def _in_the_middle_of_its_ranges(scene: Scene) -> Scene:
 
 def test_what_a_shape_covers_is_known() -> None:
     scenes = [Scene(shape, "red", "blue", size="large") for shape in SHAPES]
-    covered = Stencils(128, 96).covered(scenes)
+    covered = Stencils(128, 96).covered[[form_of(scene) for scene in scenes]]
     assert covered.shape == (len(SHAPES), 1, 12, 16)
     assert (covered.amax((1, 2, 3)) == 1).all()
     assert (covered[:, 0, 0] == 0).all()
@@ -173,7 +173,7 @@ def test_what_a_shape_covers_is_known() -> None:
 def test_what_tells_shapes_apart_is_known() -> None:
     stencils = Stencils(256, 192)
     large, left, small = (
-        stencils.contested([Scene("star", "red", "blue", size=size, place=place)])[0, 0]
+        stencils.contested[form_of(Scene("star", "red", "blue", size=size, place=place))][0]
         for size, place in (("large", ""), ("large", "left"), ("small", ""))
     )
     assert large.shape == (24, 32)
@@ -185,14 +185,6 @@ def test_what_tells_shapes_apart_is_known() -> None:
     assert stencils.contested_anywhere[12 - 6, 16 - 6] > stencils.contested_anywhere[0, 0]
 
 
-def test_a_latent_is_the_mean_of_its_patch() -> None:
-    black, white = (patch_means(torch.full((1, 3, 8, 8), value)) for value in (-1.0, 1.0))
-    half = torch.full((1, 3, 8, 8), -1.0)
-    half[..., :4] = 1.0
-    assert torch.allclose(patch_means(half), (black + white) / 2, atol=1e-6)
-    assert (white[0, :3] - black[0, :3]).min() > 1.5
-
-
 def _batch(captioner: Captioner, **changes: float) -> Batch:
     torch.manual_seed(0)
     stage = replace(STAGE, **changes)  # type: ignore[arg-type]
@@ -200,9 +192,11 @@ def _batch(captioner: Captioner, **changes: float) -> Batch:
 
 
 def test_the_right_noise_always_leads_to_the_right_picture(captioner: Captioner) -> None:
-    right = _batch(captioner, misled=0.0, overdone=0.0)
-    for changes in ({"misled": 1.0, "overdone": 1.0}, {"hidden": 1.0}):
-        other = _batch(captioner, **changes)
+    """Where a caption names everything, whatever shows."""
+    words = {"empty": 0.0, "partial": 0.0}
+    right = _batch(captioner, misled=0.0, **words)
+    for changes in ({"misled": 1.0}, {"hidden": 1.0}):
+        other = _batch(captioner, **changes, **words)
         assert torch.equal(other.timesteps, right.timesteps)
         first, second = (
             (b.noisy - (1 - b.alphas).sqrt() * b.noise) / b.alphas.sqrt() for b in (right, other)
@@ -210,6 +204,23 @@ def test_the_right_noise_always_leads_to_the_right_picture(captioner: Captioner)
         assert not torch.allclose(other.noisy, right.noisy)
         assert torch.allclose(first, second, atol=2e-3)
     assert _batch(captioner, hidden=1.0).noisy.abs().max() == 0
+
+
+def test_without_words_what_shows_decides(captioner: Captioner) -> None:
+    """Clear pictures are themselves; where nothing shows, the mean of all is right."""
+    shown = _batch(captioner, empty=1.0, overdone=0.0)
+    found = (shown.noisy - (1 - shown.alphas).sqrt() * shown.noise) / shown.alphas.sqrt()
+    clear = shown.alphas.flatten() > 0.5
+    assert clear.sum() > 10
+    assert shown.noise[clear].std().item() == pytest.approx(1, abs=0.02)
+    spread = found.std((1, 2, 3))
+    assert spread[~clear].min() < 0.3 < spread[clear].mean()
+    hidden = _batch(captioner, empty=1.0, hidden=1.0)
+    means = -(1 - hidden.alphas).sqrt() * hidden.noise / hidden.alphas.sqrt()
+    everything = Lessons(0, captioner).expectation(
+        SMALL, torch.zeros(1, 4, 8, 8), torch.zeros(1, 1, 1, 1), [{}]
+    )
+    assert torch.allclose(means, everything.latents.expand_as(means), atol=2e-3)
 
 
 def test_where_it_is_too_late_to_draw_anew_what_shows_is_right(captioner: Captioner) -> None:
@@ -295,40 +306,33 @@ def test_some_tokens_alone_are_drawn_as_among_all(
 
 
 def test_the_denoiser_learns_to_mend_what_it_drew(
-    captioner: Captioner, text: T5EncoderModel
+    captioner: Captioner, text: T5EncoderModel, tmp_path: Path
 ) -> None:
     own = trainer(captioner, text)
     drawn = draw_round(own, random.Random(0))
     assert [len(part) for part in drawn] == [1, 2, 1]
     first = drawn[0][0]
-    assert first.course.end.shape == first.right.shape == (3, 4, 8, 8)
+    assert first.course.end.shape == (3, 4, 8, 8)
     assert first.course.states.shape == (3, 20, 4, 8, 8)
     assert not torch.equal(first.course.end, first.course.states[:, -1])
     before = own.average.transformer.final_layer.linear.weight.clone()
+    state = tmp_path / "mending.pt"
     looks: list[int] = []
-    mend(own, looks.append)
-    assert looks == [2, 4, 5]
-    after = own.average.transformer.final_layer.linear.weight
+
+    def look(pair: Pair, step: int) -> None:
+        looks.append(step - own.total)
+        if looks == [1, 2, 3]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mend(own, state, look)
+    again = mend(trainer(captioner, text), state, look)
+    # The third step was in a round that had not ended.
+    assert looks == [1, 2, 3, 3, 4, 5]
+    whole = mend(trainer(captioner, text), tmp_path / "whole.pt", lambda *_: None)
+    after = again.transformer.final_layer.linear.weight
     assert torch.isfinite(after).all()
     assert not torch.equal(after, before)
-
-
-def test_without_words_the_nearest_picture_is_right() -> None:
-    scenes = [
-        Scene("star", "orange", "white", size="large"),
-        Scene("circle", "blue", "black", size="small", place="left"),
-        Scene("square", "green", "red", place="right"),
-        Scene("triangle", "yellow", "blue", size="large"),
-    ]
-    stencils = Stencils(128, 128)
-    latents = stencils.latents(scenes)
-    near = latents + 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-    assert nearest_scenes(stencils, near) == scenes
-
-
-def test_no_shape_is_nearest_to_every_blot() -> None:
-    stencils = Stencils(128, 128)
-    circles = stencils.latents([Scene("circle", "red", "white")] * 64)
-    generator = torch.Generator().manual_seed(0)
-    blots = circles + 0.5 * torch.randn(circles.shape, generator=generator)
-    assert {scene.shape for scene in nearest_scenes(stencils, blots)} == set(SHAPES)
+    assert torch.equal(whole.transformer.final_layer.linear.weight, after)
+    mend(trainer(captioner, text), state, look)
+    assert looks == [1, 2, 3, 3, 4, 5]
