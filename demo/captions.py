@@ -51,6 +51,7 @@ class Caption:
 
 
 NO_WORDS = Caption((), {})
+"""The empty caption."""
 
 
 class Captioner:

@@ -2,7 +2,7 @@
 
 Training shows finitely many scenes, so the best guess behind noise is known: their mean, each
 weighed by how likely it is to look like that. Learning from one of them, drawn at random, leads
-there too, but by its chance; and behind what the denoiser drew itself there is no one scene.
+there too, but more slowly, by its chance.
 """
 
 from __future__ import annotations
