@@ -15,14 +15,14 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from .scenes import COLOURS, SEEN, Scene
+from .scenes import COLOURS, SEEN
 from .stencils import FORMS, Stencils, mixtures
 
 _COLOURINGS = tuple(permutations(COLOURS, 2))
 """Colour of the shape and of the ground."""
-_SIZE_ODDS = {"small": 0.25, "": 0.5, "large": 0.25}
-_PLACE_ODDS = {"left": 1 / 6, "": 2 / 3, "right": 1 / 6}
-"""How often ``random_scene`` draws them; no word and "centre" are the same place."""
+_SIZE_ODDS = {"small": 0.05, "": 0.9, "large": 0.05}
+_PLACE_ODDS = {"left": 1 / 30, "": 14 / 15, "right": 1 / 30}
+"""How often ``settled`` leaves them so; no word and "centre" are the same place."""
 _ODDS = torch.tensor(
     [
         [
@@ -32,9 +32,7 @@ _ODDS = torch.tensor(
         for shape, size, place in FORMS
     ]
 )
-"""How often training shows each scene, (forms, colourings)."""
-_CLEAR = 0.9999
-"""Alpha of latents that are all but free of noise, those of the first timestep."""
+"""How often training shows each scene without words, (forms, colourings)."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +73,12 @@ class Posterior:
             torch.einsum("ns,sihw->nihw", forms, self._stencils.contested),
         )
 
-    def nearest(self, latents: Tensor) -> list[Scene]:
-        """Return the scene that each of some latents (N, 4, h, w) comes nearest to."""
-        alphas = torch.full((len(latents), 1, 1, 1), _CLEAR)
-        priors = log_prior({}).expand(len(latents), -1, -1)
-        best = self._logits(_CLEAR**0.5 * latents, alphas, priors).flatten(1).argmax(1)
-        return [_scene(*divmod(index, len(_COLOURINGS))) for index in best.tolist()]
-
     def _logits(self, noisy: Tensor, alphas: Tensor, log_priors: Tensor) -> Tensor:
         """Return the logarithm of how likely each scene is, less what is the same for all."""
         alphas = alphas.view(-1, 1, 1).double()
         found = torch.einsum("skhw,nchw->nskc", self._stencils.shares, noisy.double())
         alike = torch.einsum("nskc,pck->nsp", found, self._mixtures)
         return (alphas.sqrt() * alike - alphas * self._squares / 2) / (1 - alphas) + log_priors
-
-
-def _scene(form: int, colouring: int) -> Scene:
-    shape, size, place = FORMS[form]
-    colour, ground = _COLOURINGS[colouring]
-    return Scene(shape, colour, ground, size=size, place=place)
 
 
 def log_prior(named: Mapping[str, str]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .captions import NO_WORDS, Caption, Captioner
 from .expectation import Expectation, Posterior, log_prior
 from .recipe import Lesson, PictureSize, Stage
-from .scenes import ATTRIBUTES, Scene, random_scene
+from .scenes import ATTRIBUTES, Scene, random_scene, settled
 from .stencils import Stencils
 
 _ALPHAS = DPMSolverMultistepScheduler(
@@ -93,6 +93,10 @@ class Lessons:
         scenes = [random_scene(self.rng) for _ in range(count)]
         captions = self._captions(stage, scenes, everything=lesson.is_complete)
         ids, mask = self.captioner.rows(captions)
+        scenes = [
+            settled(scene, caption.named, self.rng)
+            for scene, caption in zip(scenes, captions, strict=True)
+        ]
         kept = [self.rng.random() < stage.kept for _ in scenes]
         # Their captions are those of other scenes, and do not help to tell what is right.
         scenes = [

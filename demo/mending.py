@@ -5,9 +5,8 @@ learns to keep it. In use it is what the steps before have made, and guidance mu
 errors, for what it adds is the difference of two predictions. Here the denoiser is shown what a
 sampler really went through, and both predictions and above all what guidance makes of them should
 be the right picture: the prediction without words too, for what guidance has made by then shows
-what is meant. Where nothing was asked for, what came out decides: all steps that led to it are to
-lead to the scene that it came nearest to. What it draws changes as it learns, so it draws anew for
-every round.
+what is meant. Where nothing was asked for, right is the mean of all that may be meant then, as in
+the lessons. What it draws changes as it learns, so it draws anew for every round.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Drawn:
     """Pictures of one size that the denoiser drew, beside what it was asked for."""
 
     scenes: list[Scene]
-    """What was asked for; without words, what came out nearest to."""
+    """What was asked for, unless nothing was."""
     size: PictureSize
     course: Course
     """How they were drawn."""
@@ -62,7 +61,7 @@ def mend(trainer: Trainer, state: Path, look: Callable[[Pair, int], None]) -> Pa
     for start in range(trainer.step - trainer.total, total, recipe.mending_round):
         trainer.reseed()
         rng = random.Random(f"mending {recipe.seed} {start}")
-        drawn = draw_round(trainer, rng)
+        drawn = draw_round(trainer, recipe.mending_sets, rng)
         steps = range(start, min(start + recipe.mending_round, total))
         bar = tqdm(steps, desc="mending", initial=start, total=total)
         for step in bar:
@@ -82,11 +81,11 @@ def mend(trainer: Trainer, state: Path, look: Callable[[Pair, int], None]) -> Pa
     return trainer.average
 
 
-def draw_round(trainer: Trainer, rng: random.Random) -> list[list[Drawn]]:
-    """Let the average draw scenes from their captions, of each of the recipe's sets."""
+def draw_round(trainer: Trainer, sets: Sequence[DrawnSet], rng: random.Random) -> list[list[Drawn]]:
+    """Let the average draw scenes from their captions, of each of the sets."""
     return [
         [_draw(trainer, part, rng.choice(part.sizes), rng) for _ in range(part.draws)]
-        for part in tqdm(trainer.recipe.mending_sets, desc="drawn by the model")
+        for part in tqdm(sets, desc="drawn by the model")
     ]
 
 
@@ -94,8 +93,6 @@ def _draw(trainer: Trainer, part: DrawnSet, size: PictureSize, rng: random.Rando
     scenes = [random_scene(rng) for _ in range(part.pictures)]
     ids, mask = trainer.lessons.captioner.rows(_asked(trainer, scenes, part), empty=1)
     drawn = course(trainer.average, ids, mask, size, seed=rng.getrandbits(31))
-    if part.is_wordless:
-        scenes = trainer.lessons.posterior(size).nearest(drawn.end)
     return Drawn(scenes, size, drawn, part)
 
 
@@ -115,9 +112,8 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     noisy, alpha = drawn.course.states[torch.tensor(chosen), steps], alphas_of(t)
     scenes = [drawn.scenes[index] for index in chosen]
     captions = _asked(trainer, scenes, drawn.part)
-    stencils = trainer.lessons.stencils(drawn.size)
-    right = stencils.latents(scenes)
-    counts = 1 + (recipe.contested_weight - 1) * stencils.contested[[*map(form_of, scenes)]]
+    right, contested = _right(trainer, drawn, scenes, noisy, alpha)
+    counts = 1 + (recipe.contested_weight - 1) * contested
     weight = counts / counts.mean() * (_CLEAR * alpha / (1 - alpha)).clamp(max=1)
     # Each twice, with its caption and without; unless that is the same.
     times = 1 if drawn.part.is_wordless else 2
@@ -135,3 +131,14 @@ def _loss(trainer: Trainer, drawn: Drawn, rng: random.Random) -> Tensor:
     guided = missed(uncond + GUIDANCE * (cond - uncond))
     apart = (missed(cond) + missed(uncond)) / 2
     return recipe.mending_weight * (recipe.mending_guided * guided + apart)
+
+
+def _right(
+    trainer: Trainer, drawn: Drawn, scenes: Sequence[Scene], noisy: Tensor, alpha: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the right latents and how likely it is that shapes differ there, (N, ..., h, w)."""
+    if drawn.part.is_wordless:
+        found = trainer.lessons.expectation(drawn.size, noisy, alpha, [{}] * len(noisy))
+        return found.latents, found.contested
+    stencils = trainer.lessons.stencils(drawn.size)
+    return stencils.latents(scenes), stencils.contested[[*map(form_of, scenes)]]

@@ -131,9 +131,9 @@ class DrawnSet:
     """How many of the sizes, chosen at random."""
     pictures: int
     """At each."""
-    rows: int
+    rows: int = 0
     """How many states of these pictures a step learns from."""
-    share: float
+    share: float = 0.0
     """Of the steps on what was drawn."""
     is_wordless: bool = False
     """Whether nothing is asked for."""
@@ -159,7 +159,7 @@ class Recipe:
     """How long and how fast to train."""
 
     seed: int = 0
-    vae_steps: int = 2400
+    vae_steps: int = 1600
     vae_batch: int = 12
     vae_encoded: int = 4
     """How many crops of a batch the encoder learns from too; it has the easier part."""
@@ -204,10 +204,10 @@ class Recipe:
     mending_round: int = 1000
     """After so many it draws anew."""
     mending_sets: tuple[DrawnSet, ...] = (
-        DrawnSet((SMALL,), draws=5, pictures=40, rows=12, share=0.45),
-        DrawnSet(OBLONG, draws=15, pictures=4, rows=8, share=0.1),
-        DrawnSet(BUCKETS, draws=8, pictures=2, rows=4, share=0.12),
-        DrawnSet((SMALL,), draws=4, pictures=48, rows=24, share=0.33, is_wordless=True),
+        DrawnSet((SMALL,), draws=5, pictures=40, rows=12, share=0.33),
+        DrawnSet(OBLONG, draws=15, pictures=4, rows=8, share=0.06),
+        DrawnSet(BUCKETS, draws=8, pictures=2, rows=4, share=0.11),
+        DrawnSet((SMALL,), draws=5, pictures=48, rows=24, share=0.5, is_wordless=True),
     )
     mending_rate: float = 3e-4
     mending_below: int = 700
@@ -217,6 +217,12 @@ class Recipe:
     mending_guided: float = 0.7
     """What the error of the guided prediction counts for, beside those of its two parts."""
     mending_ema: float = 0.998
+    finishing_steps: int = 1200
+    """The decoder's, half of them on what the mended denoiser drew (`finishing.py`)."""
+    finishing_sets: tuple[DrawnSet, ...] = (
+        DrawnSet((SMALL,), draws=10, pictures=40),
+        DrawnSet(BUCKETS, draws=12, pictures=2),
+    )
     steps_between_sheets: int = 500
     steps_between_saves: int = 500
     rate: float = 1e-3

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import random
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from string import Formatter
 
@@ -78,6 +79,8 @@ _SAYS = {"aside": "place"}
 _ARTICLE = re.compile(r"\ba(?= [aeiou])")
 _NAMED = 0.5
 """Share of the scenes whose size is named, and of those whose place is."""
+_SETTLED = 0.8
+"""Share of the sizes and places that are the middle ones after all, where words leave them open."""
 _OVERSAMPLING = 4
 _MARGIN = 0.02
 _STAR_INNER = 0.45
@@ -165,6 +168,19 @@ def random_scene(rng: random.Random, combination: Combination | None = None) -> 
         size=size,
         place=place,
     )
+
+
+def settled(scene: Scene, named: Collection[str], rng: random.Random) -> Scene:
+    """Return the scene with the middle size and place, most often, where words leave them open.
+
+    ``named`` are the attributes that the words name. As in captions, where no word stands for the
+    middle. Without words there is then little left but outlines to tell apart.
+    """
+    if "size" not in named and rng.random() < _SETTLED:
+        scene = replace(scene, size="", radius=rng.uniform(*SIZES[""]))
+    if "place" not in named and rng.random() < _SETTLED:
+        scene = replace(scene, place="", x=rng.uniform(*PLACES[""]))
+    return scene
 
 
 def draw(scene: Scene, width: int, height: int) -> Image.Image:

@@ -1,8 +1,8 @@
 """Train the demo model from nothing: ``python -m demo.train --out DIR --tokenizer DIR``.
 
-Four parts (autoencoder, T5, denoiser, its mending), each kept in ``--work``: a killed run goes on
-with the part that it was in, and within the last two at their last save. Deterministic for a seed
-as far as torch is.
+Five parts (autoencoder, T5, denoiser, its mending, the decoder's finishing), each but the last kept
+in ``--work``: a killed run goes on with the part that it was in, and within the denoiser's two at
+their last save. Deterministic for a seed as far as torch is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pixart_core.network.positions import position_grid
 from .captions import Captioner, load_tokenizer
 from .course import course
 from .denoiser import Pair, Trainer
+from .finishing import finish
 from .judge import judge
 from .lessons import Lessons
 from .mending import mend
@@ -75,6 +76,7 @@ def train(recipe: Recipe, work: Path, out: Path, tokenizer_folder: Path) -> None
     trainer = Trainer(recipe, text, Lessons(recipe.seed, captioner), device)
     trainer.run(work / "denoiser.pt", look)
     average = mend(trainer, work / "mending.pt", look)
+    finish(trainer, vae)
     _write(average.cpu(), vae, out)
 
 

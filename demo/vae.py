@@ -37,9 +37,9 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
     )
     bar = tqdm(range(recipe.vae_steps), desc="vae")
     for _ in bar:
-        pixels, contrast = (part.to(device) for part in _crops(rng, recipe))
+        pixels, contrast = (part.to(device) for part in crops(rng, recipe))
         pixels = pixels.to(memory_format=torch.channels_last)
-        error = (vae.decoder(_flawed_latents(pixels, recipe)) - pixels) / contrast
+        error = (vae.decoder(flawed_latents(pixels, recipe)) - pixels) / contrast
         learned = pixels[: recipe.vae_encoded]
         missed = vae.encoder(learned) - patch_means(learned)
         loss = error.square().mean() + 0.3 * error.abs().mean() + missed.square().mean()
@@ -55,7 +55,7 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
     return vae.to("cpu", memory_format=torch.contiguous_format).eval()
 
 
-def _flawed_latents(pixels: Tensor, recipe: Recipe) -> Tensor:
+def flawed_latents(pixels: Tensor, recipe: Recipe) -> Tensor:
     """Return latents as a denoiser may leave them: of a picture bent a little, and with noise."""
     count, _, height, width = pixels.shape
     device = pixels.device
@@ -95,14 +95,14 @@ def _channels(rgb: Tensor) -> Tensor:
     return torch.cat([rgb, rgb.amax(-1, keepdim=True) - rgb.amin(-1, keepdim=True)], -1)
 
 
-def _crops(rng: random.Random, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def crops(rng: random.Random, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Return crops (N, 3, side, side) in -1..1, and how far apart their colours are.
 
     Errors are divided by the latter, (N, 1, 1, 1): an outline of orange on yellow is to count as
     much as one of black on white.
     """
-    crops, contrasts = zip(*(_crop(rng, recipe) for _ in range(recipe.vae_batch)), strict=True)
-    return torch.stack(crops), torch.tensor(contrasts)[:, None, None, None]
+    pixels, contrasts = zip(*(_crop(rng, recipe) for _ in range(recipe.vae_batch)), strict=True)
+    return torch.stack(pixels), torch.tensor(contrasts)[:, None, None, None]
 
 
 def _crop(rng: random.Random, recipe: Recipe) -> tuple[Tensor, float]:
@@ -113,14 +113,19 @@ def _crop(rng: random.Random, recipe: Recipe) -> tuple[Tensor, float]:
         min(max(round(corner + rng.uniform(-0.6, 0.6) * crop - crop / 2), 0), side - crop)
         for corner in rng.choice(outline_of(scene, side, side))
     )
+    return to_tensor(scene, side, side)[:, y : y + crop, x : x + crop], contrast_of(scene)
+
+
+def contrast_of(scene: Scene) -> float:
+    """Return how far apart the scene's two colours are, as a root mean square in -1..1."""
     apart = np.subtract(COLOURS[scene.colour], COLOURS[scene.ground]) / 127.5
-    contrast = float(np.sqrt(np.mean(apart**2)))
-    return _to_tensor(scene, side, side)[:, y : y + crop, x : x + crop], contrast
+    return float(np.sqrt(np.mean(apart**2)))
 
 
-def _to_tensor(scene: Scene, width: int, height: int) -> Tensor:
+def to_tensor(scene: Scene, width: int, height: int) -> Tensor:
+    """Draw a scene as a tensor, (3, height, width) in -1..1."""
     pixels = np.asarray(draw(scene, width, height), dtype=np.float32)
-    return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)  # C H W in -1..1
+    return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
 
 
 def host_layout(vae: AutoencoderTiny) -> dict[str, Tensor]:

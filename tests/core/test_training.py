@@ -16,7 +16,7 @@ from transformers import T5EncoderModel
 from demo.captions import Captioner, load_tokenizer
 from demo.denoiser import Pair, Trainer
 from demo.lessons import Batch, Lessons
-from demo.mending import draw_round, mend
+from demo.mending import _right, draw_round, mend
 from demo.reading import train_reader
 from demo.recipe import NETWORK, TEXT, DrawnSet, Lesson, PictureSize, Recipe, Stage
 from demo.scenes import (
@@ -29,6 +29,7 @@ from demo.scenes import (
     Scene,
     draw,
     random_scene,
+    settled,
 )
 from demo.start import new_transformer
 from demo.stencils import Stencils, form_of
@@ -263,6 +264,20 @@ def test_what_a_caption_names_is_known() -> None:
         assert all(word in scene.caption(template) for word in named.values())
 
 
+def test_what_words_leave_open_is_mostly_in_the_middle() -> None:
+    rng = random.Random(0)
+    scene = Scene("star", "red", "blue", radius=0.206, size="small", x=0.28, place="left")
+    assert settled(scene, {"size", "place"}, rng) == scene
+    drawn = [settled(scene, {"size"}, rng) for _ in range(1000)]
+    assert {other.size for other in drawn} == {"small"}
+    moved = [other for other in drawn if other != scene]
+    assert 0.76 < len(moved) / len(drawn) < 0.84
+    assert all(other.place == "" and abs(other.x - 0.5) <= 0.002 for other in moved)
+    grown = {other.radius for other in (settled(scene, {"place"}, rng) for _ in range(50))}
+    assert all(radius == 0.206 or 0.264 <= radius <= 0.266 for radius in grown)
+    assert len(grown) > 2
+
+
 def test_t5_learns_to_read_before_anything_is_drawn(captioner: Captioner) -> None:
     torch.manual_seed(0)
     encoder = train_reader(RECIPE, captioner, CPU)
@@ -305,16 +320,27 @@ def test_some_tokens_alone_are_drawn_as_among_all(
     assert relative_error(everything, patches) < 1e-5
 
 
+def shown_latents(own: Trainer, scenes: list[Scene]) -> torch.Tensor:
+    return own.lessons.stencils(SMALL).latents(scenes)
+
+
 def test_the_denoiser_learns_to_mend_what_it_drew(
     captioner: Captioner, text: T5EncoderModel, tmp_path: Path
 ) -> None:
     own = trainer(captioner, text)
-    drawn = draw_round(own, random.Random(0))
+    drawn = draw_round(own, RECIPE.mending_sets, random.Random(0))
     assert [len(part) for part in drawn] == [1, 2, 1]
     first = drawn[0][0]
     assert first.course.end.shape == (3, 4, 8, 8)
     assert first.course.states.shape == (3, 20, 4, 8, 8)
     assert not torch.equal(first.course.end, first.course.states[:, -1])
+    # Late in the steps: what was asked for is right, or else what shows.
+    shown = [Scene("star", "blue", "white")] * 4
+    alphas = torch.full((4, 1, 1, 1), 0.99)
+    for part, size in ((first, 3), (drawn[2][0], 4)):
+        right, _ = _right(own, part, part.scenes, shown_latents(own, shown)[:size], alphas[:size])
+        meant = shown if part.part.is_wordless else part.scenes
+        assert torch.allclose(right, shown_latents(own, meant[:size]), atol=1e-3)
     before = own.average.transformer.final_layer.linear.weight.clone()
     state = tmp_path / "mending.pt"
     looks: list[int] = []

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from demo.recipe import Recipe
 from demo.scenes import Scene, draw
-from demo.vae import _crops, _flawed_latents, patch_means, train_vae
+from demo.vae import crops, flawed_latents, patch_means, train_vae
 
 RECIPE = Recipe(vae_steps=3, vae_batch=3, vae_encoded=1)
 
@@ -34,14 +34,14 @@ def test_flaws_are_near_the_outline_and_end_there() -> None:
     pixels = pixels_of(*[Scene("square", "black", "white")] * 8)
     right = patch_means(pixels)
     none = replace(RECIPE, latent_noise=0.0, latent_bend=0.0)
-    assert torch.allclose(_flawed_latents(pixels, none), right, atol=1e-5)
+    assert torch.allclose(flawed_latents(pixels, none), right, atol=1e-5)
     torch.manual_seed(0)
-    bent = (_flawed_latents(pixels, replace(none, latent_bend=2.0)) - right).abs().amax((0, 1))
+    bent = (flawed_latents(pixels, replace(none, latent_bend=2.0)) - right).abs().amax((0, 1))
     assert bent.max() > 0.1
     # Flat ground and the middle of the square stay as they are.
     assert bent[6, 8] < 1e-4
     assert bent[:2].max() < 1e-4
-    noisy = _flawed_latents(pixels, replace(none, latent_noise=0.5)) - right
+    noisy = flawed_latents(pixels, replace(none, latent_noise=0.5)) - right
     spread = noisy.std((1, 2, 3))
     assert spread.max() < 0.6
     assert spread.max() > 2 * spread.min()
@@ -58,7 +58,7 @@ def test_a_bend_is_of_so_many_pixels(axis: int) -> None:
     recipe = replace(RECIPE, latent_noise=0.0, latent_bend=4.0)
     flawed, right = (
         latents[:, 0, 2:-2, 2:-2]
-        for latents in (_flawed_latents(pixels, recipe), patch_means(pixels))
+        for latents in (flawed_latents(pixels, recipe), patch_means(pixels))
     )
     slope = (right[0, -1, -1] - right[0, 0, 0]) / (right.shape[axis - 1] - 1) / 8
     # Evenly drawn from 0 to 4, root mean square 2.3; averaged over a patch it is less.
@@ -66,10 +66,10 @@ def test_a_bend_is_of_so_many_pixels(axis: int) -> None:
 
 
 def test_faint_colours_count_as_much_as_others() -> None:
-    crops, contrasts = _crops(random.Random(0), replace(RECIPE, vae_batch=300))
-    assert crops.shape == (300, 3, RECIPE.vae_crop, RECIPE.vae_crop)
+    pixels, contrasts = crops(random.Random(0), replace(RECIPE, vae_batch=300))
+    assert pixels.shape == (300, 3, RECIPE.vae_crop, RECIPE.vae_crop)
     assert contrasts.shape == (300, 1, 1, 1)
-    span = crops.amax((2, 3), keepdim=True) - crops.amin((2, 3), keepdim=True)
+    span = pixels.amax((2, 3), keepdim=True) - pixels.amin((2, 3), keepdim=True)
     span = span.square().mean(1, keepdim=True).sqrt()
     # Nearly all have both colours in them.
     assert (span - contrasts).abs().lt(0.01).float().mean() > 0.9
