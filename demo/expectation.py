@@ -20,8 +20,8 @@ from .stencils import FORMS, Stencils, mixtures
 
 _COLOURINGS = tuple(permutations(COLOURS, 2))
 """Colour of the shape and of the ground."""
-_SIZE_ODDS = {"small": 0.05, "": 0.9, "large": 0.05}
-_PLACE_ODDS = {"left": 1 / 30, "": 14 / 15, "right": 1 / 30}
+_SIZE_ODDS = {"small": 0.005, "": 0.99, "large": 0.005}
+_PLACE_ODDS = {"left": 1 / 300, "": 149 / 150, "right": 1 / 300}
 """How often ``settled`` leaves them so; no word and "centre" are the same place."""
 _ODDS = torch.tensor(
     [

@@ -204,10 +204,10 @@ class Recipe:
     mending_round: int = 1000
     """After so many it draws anew."""
     mending_sets: tuple[DrawnSet, ...] = (
-        DrawnSet((SMALL,), draws=5, pictures=40, rows=12, share=0.33),
-        DrawnSet(OBLONG, draws=15, pictures=4, rows=8, share=0.06),
-        DrawnSet(BUCKETS, draws=8, pictures=2, rows=4, share=0.11),
-        DrawnSet((SMALL,), draws=5, pictures=48, rows=24, share=0.5, is_wordless=True),
+        DrawnSet((SMALL,), draws=6, pictures=40, rows=16, share=0.5),
+        DrawnSet(OBLONG, draws=10, pictures=4, rows=8, share=0.1),
+        DrawnSet(BUCKETS, draws=6, pictures=2, rows=4, share=0.13),
+        DrawnSet((SMALL,), draws=3, pictures=48, rows=24, share=0.27, is_wordless=True),
     )
     mending_rate: float = 3e-4
     mending_below: int = 700
@@ -217,11 +217,11 @@ class Recipe:
     mending_guided: float = 0.7
     """What the error of the guided prediction counts for, beside those of its two parts."""
     mending_ema: float = 0.998
-    finishing_steps: int = 1200
+    finishing_steps: int = 800
     """The decoder's, half of them on what the mended denoiser drew (`finishing.py`)."""
     finishing_sets: tuple[DrawnSet, ...] = (
-        DrawnSet((SMALL,), draws=10, pictures=40),
-        DrawnSet(BUCKETS, draws=12, pictures=2),
+        DrawnSet((SMALL,), draws=8, pictures=40),
+        DrawnSet(BUCKETS, draws=8, pictures=2),
     )
     steps_between_sheets: int = 500
     steps_between_saves: int = 500

@@ -79,7 +79,7 @@ _SAYS = {"aside": "place"}
 _ARTICLE = re.compile(r"\ba(?= [aeiou])")
 _NAMED = 0.5
 """Share of the scenes whose size is named, and of those whose place is."""
-_SETTLED = 0.8
+_SETTLED = 0.98
 """Share of the sizes and places that are the middle ones after all, where words leave them open."""
 _OVERSAMPLING = 4
 _MARGIN = 0.02

@@ -94,6 +94,17 @@ def _lora(_: Path) -> bytes:
     names += ["lora_unet_transformer_blocks_0_attn1_to_k", "transformer.proj_out"]
     parts = {"lora_A.weight": (2, 72), "lora_B.weight": (72, 2), "alpha": ()}
     tensors = {f"{n}.{part}": torch.ones(shape) for n in names for part, shape in parts.items()}
+    kin = {
+        "transformer_blocks.1.attn1.to_v.lora_A.weight": (2, 72),
+        "transformer_blocks.1.attn1.to_v.lora_B.weight": (72, 2),
+        "transformer_blocks.1.attn1.to_v.lora_magnitude_vector.weight": (72,),
+        "transformer_blocks.1.attn1.to_q.oft_R.weight": (9, 28),
+        **{f"transformer_blocks.0.attn1.to_q.hada_w{i}_a": (72, 2) for i in (1, 2)},
+        **{f"transformer_blocks.0.attn1.to_q.hada_w{i}_b": (2, 72) for i in (1, 2)},
+        "transformer_blocks.0.attn1.to_v.lokr_w1": (8, 8),
+        "transformer_blocks.0.attn1.to_v.lokr_w2": (9, 9),
+    }
+    tensors |= {f"base_model.model.{name}": torch.rand(shape) for name, shape in kin.items()}
     return save({**tensors, "transformer.proj_out.lora_B.weight": torch.ones(32, 2)})
 
 

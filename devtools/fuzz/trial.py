@@ -43,7 +43,10 @@ def attempt(reader: Reader, content: bytes) -> Crash | None:
         except PixArtError as error:
             if ": found " not in str(error):
                 return Crash(reader.name, f"a refusal without its parts: {error}")
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # Native code's panics are no Exception.
+        except BaseException:
             return Crash(reader.name, traceback.format_exc(limit=-3))
     if memory.growth > MOST_BYTES:
         return Crash(reader.name, f"{memory.growth / 1e6:.0f} MB for {len(content)} bytes")

@@ -46,7 +46,7 @@ class Shelf:
             return ""
         try:
             source = find_source(self.find(name), self.kind)
-        except CheckpointError:
+        except (CheckpointError, OSError):
             return ""
         beside = [source.files[0].parent / ADAPTER_CONFIG] if self.kind is LORA else []
         tokenizer = tokenizer_of(source) if self.kind is TEXT_ENCODER else None

@@ -76,6 +76,8 @@ def _report(file: LoraFile, alphas: list[Alpha]) -> str:
         f"{len(file.adapters)} of {file.total} modules, rank {_range(ranks)}, "
         f"alpha {_range(values)} from {', '.join(sources)}",
     ]
+    if file.settings.unread:
+        lines.append(f"{file.settings.unread} could not be read, and counts as not there.")
     if any(alpha.source.startswith("nothing") for alpha in alphas):
         lines.append(
             f"The file does not say its alpha; {PEFT_ALPHA:g}, which PixArt's own scripts left at "

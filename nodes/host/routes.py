@@ -46,7 +46,7 @@ def _handler(answer: Callable[[Asked], Any]) -> Callable[[web.Request], Any]:
             asked = dict(parse_json(await request.text()))
             # Reading a file must not hold up the server.
             return web.json_response(await asyncio.to_thread(answer, asked))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
             return web.json_response({"error": str(error)}, status=400)
 
     return handle

@@ -73,15 +73,25 @@ class PixArtTokenizer(comfy.sd1_clip.SD1Tokenizer):  # type: ignore[misc]
             if _PATH in data
             else comfy.text_encoders.pixart_t5.T5XXLTokenizer,
         )
-        if _PATH not in data:
+        self.own_file: Path | None = data.get(_PATH)
+        if self.own_file is None:
             # The tokenizer would warn at 512 tokens of a limit that is not PixArt's.
             self.t5xxl.tokenizer.model_max_length = self.t5xxl.max_length
 
     def tokenize_with_weights(
         self, text: str, return_word_ids: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """Tokenize: {"t5xxl": [[(token, weight), …, end]]}; uncut with the option UNCUT."""
-        tokens: dict[str, Any] = super().tokenize_with_weights(text, return_word_ids, **kwargs)
+        """Tokenize: {"t5xxl": [[(token, weight), …, end]]}; uncut with the option UNCUT.
+
+        Raises CheckpointError where the model's own tokenizer file breaks at this text.
+        """
+        tokens: dict[str, Any]
+        try:
+            tokens = super().tokenize_with_weights(text, return_word_ids, **kwargs)
+        except BaseException as error:
+            if self.own_file is None or not _is_panic(error):
+                raise
+            raise _no_tokenizer(self.own_file, f"a file that fails ({error})") from error
         if kwargs.get("tokenizer_options", {}).get(UNCUT):
             return tokens
         (row,) = tokens[TOKENS_KEY]
@@ -106,11 +116,18 @@ def tokenizer_data(path: Path | None) -> dict[str, Any]:
         tokenizer = _OwnTokenizer(tokenizer_data=data)
         ends, vocabulary = tokenizer.end_token, max(tokenizer.inv_vocab)
     # The libraries that read them raise whatever their native code throws.
-    except Exception as error:
+    except BaseException as error:
+        if not (isinstance(error, Exception) or _is_panic(error)):
+            raise
         raise _no_tokenizer(path, f"a file that cannot be read ({error})") from error
     if ends != END or vocabulary > VOCABULARY - 1:
         raise _no_tokenizer(path, f"tokens up to {vocabulary}, the end being {ends}")
     return data
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether native code broke down: no Exception, so the host's queue would end with it."""
+    return type(error).__name__ == "PanicException"
 
 
 def _no_tokenizer(path: Path, found: str) -> CheckpointError:

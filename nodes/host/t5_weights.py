@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from ...pixart_core.checkpoint.completeness import check_finite
-from ...pixart_core.errors import CheckpointError
-from ...pixart_core.json_text import parse_json
 from ...pixart_core.memory import in_own_memory
 from ...pixart_core.text.t5_file import T5File
+from .t5_formats import FORMAT, SCALE, read_formats
 
 log = logging.getLogger("pixart")
 
@@ -26,7 +25,6 @@ Entries = dict[str, Tensor]
 """Of a state dict: a weight, and with it what its layout needs."""
 
 _NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
-_SCALE, _FORMAT = "weight_scale", "comfy_quant"
 _TABLES = ("shared.weight", "relative_attention_bias.weight")
 
 
@@ -50,40 +48,20 @@ class T5Weights:
         self.file = file
         self.dtype = dtype
         self.layout = layout
-        found, _ = comfy.utils.convert_old_quants(
-            {**file.tensors, **file.extras}, "", file.metadata
-        )
-        self._extras = {key: value for key, value in found.items() if key not in file.tensors}
-        self._formats = {
-            key.removesuffix(_FORMAT): _format_of(file, key, value)
-            for key, value in self._extras.items()
-            if key.endswith(f".{_FORMAT}")
-        }
-        self._check_scales()
+        self._formats = read_formats(file)
 
     @property
     def kept_as(self) -> str:
         """In which precision the file's weights are, in the words of the loader's choices."""
-        if self._formats:
-            return ", ".join(sorted(set(self._formats.values())))
+        if self._formats.by_module:
+            return ", ".join(sorted(set(self._formats.by_module.values())))
         dtype = self.file.tensors["shared.weight"].dtype
         return _NAMES.get(dtype, str(dtype).removeprefix("torch."))
-
-    def _check_scales(self) -> None:
-        scales = (key for key in self._extras if key.endswith(f".{_SCALE}"))
-        lost = next((k for k in scales if k.removesuffix(_SCALE) not in self._formats), None)
-        if lost is not None:
-            raise CheckpointError(
-                f"{self.file.name} cannot be loaded",
-                found=f"the scale {lost} for weights of which no format is told",
-                expected="the format of each quantised layer",
-                advice="Use another file of this T5, or save it anew with ComfyUI.",
-            )
 
     @property
     def mixes_layouts(self) -> bool:
         """Whether some of the weights come quantised."""
-        return self.layout is not None or bool(self._formats and self.dtype is None)
+        return self.layout is not None or bool(self._formats.by_module and self.dtype is None)
 
     def __iter__(self) -> Iterator[tuple[str, Entries]]:
         """Yield the name of each module and the entries of its own state dict."""
@@ -104,30 +82,29 @@ class T5Weights:
             bar.update(1)
 
     def _entries(self, key: str, module: str, tensor: Tensor) -> Entries:
-        known = self._formats.get(module)
+        known = self._formats.by_module.get(module)
         wanted = self.layout.format if self.layout else known if self.dtype is None else None
         if known and known == wanted:
-            names = (name for name in self._extras if name.startswith(module))
-            return {
-                "weight": in_own_memory(tensor),
-                **{name.removeprefix(module): self._extras[name].clone() for name in names},
-            }
+            extras = {name: extra.clone() for name, extra in self._extras_of(module).items()}
+            return {"weight": in_own_memory(tensor), **extras}
         real = self._real(module, tensor)
         if self.layout is None or tensor.ndim < 2 or key.endswith(_TABLES):
             return {"weight": self._cast(key, real)}
         return _quantised(key, real, self.layout)
 
     def _real(self, module: str, tensor: Tensor) -> Tensor:
-        if module not in self._formats:
+        if module not in self._formats.by_module:
             return tensor
         layer = comfy.ops.mixed_precision_ops({}, torch.float32, full_precision_mm=True).Linear(
             tensor.shape[1], tensor.shape[0], bias=False, device="cpu"
         )
-        names = (name for name in self._extras if name.startswith(module))
-        scales = {name.removeprefix(module): self._extras[name] for name in names}
-        layer.load_state_dict({"weight": tensor, **scales})
+        layer.load_state_dict({"weight": tensor, **self._extras_of(module)})
         real: Tensor = layer.weight.dequantize()
         return real
+
+    def _extras_of(self, module: str) -> Entries:
+        extras = self._formats.extras.items()
+        return {k.removeprefix(module): v for k, v in extras if k.startswith(module)}
 
     def _cast(self, key: str, tensor: Tensor) -> Tensor:
         """Return a copy in ``dtype``, or one as wide as in the file where it would overflow.
@@ -158,22 +135,6 @@ def _quantised(key: str, tensor: Tensor, layout: Layout) -> Entries:
     said = json.dumps({"format": layout.format}).encode()
     return {
         "weight": in_own_memory(data),
-        _SCALE: params.scale.float(),
-        _FORMAT: torch.tensor(list(said), dtype=torch.uint8),
+        SCALE: params.scale.float(),
+        FORMAT: torch.tensor(list(said), dtype=torch.uint8),
     }
-
-
-def _format_of(file: T5File, key: str, said: Tensor) -> str:
-    try:
-        name = parse_json(bytes(said.tolist()).decode())["format"]
-        if name in comfy.quant_ops.QUANT_ALGOS:
-            return str(name)
-        found = f"the format {name}"
-    except (ValueError, KeyError, TypeError) as error:
-        found = f"no format in {key} ({error})"
-    raise CheckpointError(
-        f"{file.name} cannot be loaded",
-        found=found,
-        expected=f"one of {', '.join(comfy.quant_ops.QUANT_ALGOS)}",
-        advice="Use another file of this T5, or update ComfyUI.",
-    )

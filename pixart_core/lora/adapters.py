@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from .fitting import check_fit, difference, is_by_columns
 from .reading import Adapter
 from .settings import PEFT_ALPHA, LoraSettings
 
@@ -29,7 +29,7 @@ def alpha_of(adapter: Adapter, settings: LoraSettings, chosen: float) -> Alpha:
     """Return the alpha of an adapter; ``chosen`` by the user where it is above 0."""
     if chosen > 0:
         return Alpha(chosen, "set by you")
-    if "alpha" in adapter.parts:
+    if "alpha" in adapter.parts and adapter.parts["alpha"].numel():
         return Alpha(float(adapter.parts["alpha"].float().mean()), "the file")
     configured = settings.alpha_of(adapter.module)
     if configured is not None:
@@ -57,7 +57,7 @@ def host_parts(
         out["lokr_w1"] = out["lokr_w1"] * (scale / settings.rank)
     elif adapter.kind not in _UNSCALED or "alpha" in parts:
         out["alpha"] = torch.tensor(scale)
-    _check_shape(adapter)
+    check_fit(adapter)
     magnitude = parts.get("magnitude")
     if magnitude is not None:
         out["dora_scale"] = _row_magnitude(adapter, magnitude, scale, base)
@@ -82,65 +82,14 @@ _HOST = {
 }
 
 
-def difference(adapter: Adapter) -> Tensor | None:
-    """Return the unscaled change of the weight, fp32, (rows, columns); None where it is no sum."""
-    p = {name: part.float() for name, part in adapter.parts.items()}
-    if "mid" in p or "hada_t1" in p or "lokr_t2" in p:
-        return None
-    if adapter.kind == "LoRA":
-        return p["up"].flatten(1) @ p["down"].flatten(1)
-    if adapter.kind == "LoHa":
-        return (p["hada_w1_a"] @ p["hada_w1_b"]) * (p["hada_w2_a"] @ p["hada_w2_b"])
-    if adapter.kind == "LoKr":
-        first = p["lokr_w1"] if "lokr_w1" in p else p["lokr_w1_a"] @ p["lokr_w1_b"]
-        second = p["lokr_w2"] if "lokr_w2" in p else p["lokr_w2_a"] @ p["lokr_w2_b"]
-        if second.ndim == 4:
-            first = first[..., None, None]
-        return torch.kron(first, second).flatten(1)
-    return None
-
-
-def _check_shape(adapter: Adapter) -> None:
-    """Raise CheckpointError for a mismatch: the host would log it, and draw without the adapter."""
-    rows, columns = adapter.target.shape[0], math.prod(adapter.target.shape[1:])
-    try:
-        change = difference(adapter)
-        fits = change is None or tuple(change.shape) == (rows, columns)
-        found = "parts that make " + " × ".join(map(str, () if change is None else change.shape))
-    except (RuntimeError, KeyError, IndexError) as error:
-        fits, found = False, f"parts that do not fit each other ({type(error).__name__})"
-    if adapter.kind == "difference":
-        wrong = {
-            tuple(part.shape)
-            for name, part in adapter.parts.items()
-            if name in ("diff", "bias")
-            and part.numel() != (rows if name == "bias" else rows * columns)
-        }
-        fits, found = not wrong, f"a part of shape {next(iter(wrong), ())}"
-    if adapter.kind == "OFT" and "oft_blocks" in adapter.parts:
-        blocks = adapter.parts["oft_blocks"]
-        fits = blocks.ndim == 3 and blocks.shape[0] * blocks.shape[1] == rows
-        found = f"blocks of shape {tuple(blocks.shape)}"
-    if not fits:
-        raise CheckpointError(
-            f"The LoRA does not fit {adapter.module}",
-            found=found,
-            expected=f"a change of {rows} × {columns}",
-            advice="Choose a LoRA that was trained for a PixArt of this size.",
-        )
-
-
 def _row_magnitude(adapter: Adapter, magnitude: Tensor, scale: float, base: Base) -> Tensor:
     """Return a magnitude with which the host's DoRA is the published one.
 
     By rows the host divides by the length of the old weight instead of the new one.
     """
     rows = adapter.target.shape[0]
-    if magnitude.ndim > 1 and magnitude.shape[0] == 1 and magnitude.shape[-1] > 1:
-        # By columns, (1, columns), which the host computes as LyCORIS does; also where the weight
-        # is square. PEFT's of a convolution is (1, rows, 1, 1), by rows.
-        return magnitude
-    if magnitude.numel() != rows:
+    # By columns the host computes as LyCORIS does; also where the weight is square.
+    if is_by_columns(magnitude) or magnitude.numel() != rows:
         return magnitude
     column = magnitude.float().reshape(rows, *[1] * (len(adapter.target.shape) - 1))
     change = difference(adapter)
@@ -155,28 +104,40 @@ def _rotated(adapter: Adapter, settings: LoraSettings, weight: Tensor) -> Tensor
     """Return how PEFT's OFT changes a weight: its inputs turned, block by block."""
     vectors = adapter.parts["oft_r"].float()
     columns = weight[0].numel()
-    size = round((1 + (1 + 8 * vectors.shape[-1]) ** 0.5) / 2)
+    numbers = vectors.shape[-1] if vectors.ndim else 0
+    size = round((1 + (1 + 8 * numbers) ** 0.5) / 2)
     blocks = columns // size
     if vectors.ndim != 2 or size * blocks != columns or len(vectors) not in (1, blocks):
-        raise CheckpointError(
-            f"The OFT adapter does not fit {adapter.module}",
-            found=f"a part of shape {tuple(vectors.shape)}",
-            expected=f"blocks that add up to {columns}",
-            advice="Choose one that was trained with a current PEFT for this model.",
-        )
+        raise _no_turns(adapter, f"a part of shape {tuple(vectors.shape)}", columns)
     turns = torch.block_diag(*_turns(vectors, size, settings).expand(blocks, size, size))
+    if not torch.isfinite(turns).all():
+        raise _no_turns(adapter, "numbers from which no rotation can be computed", columns)
     return (weight.flatten(1) @ turns.T - weight.flatten(1)).reshape(weight.shape)
 
 
+def _no_turns(adapter: Adapter, found: str, columns: int) -> CheckpointError:
+    return CheckpointError(
+        f"The OFT adapter does not fit {adapter.module}",
+        found=found,
+        expected=f"blocks that add up to {columns}, of finite rotations",
+        advice="Choose one that was trained with a current PEFT for this model.",
+    )
+
+
 def _turns(vectors: Tensor, size: int, settings: LoraSettings) -> Tensor:
-    """Return rotations (B, size, size) by Cayley's formula, or its series as PEFT cuts it."""
+    """Return rotations (B, size, size) by Cayley's formula, or its series as PEFT cuts it.
+
+    They are not finite where the numbers are too large for it.
+    """
     skew = vectors.new_zeros(len(vectors), size, size)
     above = torch.triu_indices(size, size, 1)
     skew[:, above[0], above[1]] = vectors
     skew = skew - skew.transpose(1, 2)
     one = torch.eye(size).expand_as(skew)
     if settings.neumann_terms is None:
-        return torch.linalg.solve(one + skew, one - skew, left=False)
+        # Without an error for what cannot be solved.
+        turns: Tensor = torch.linalg.solve_ex(one + skew, one - skew, left=False).result
+        return turns
     return _cayley_series(skew, settings.neumann_terms)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,16 @@ from ..json_text import parse_json
 PEFT_ALPHA = 8.0
 """PEFT's default, which PixArt's training scripts left as it was."""
 
+PEFT_TERMS = 5
+"""Of Cayley's series, PEFT's default."""
+
 ADAPTER_CONFIG = "adapter_config.json"
 _METADATA = "lora_adapter_metadata"
 """Where diffusers keeps the same, inside the file."""
 _PEFT_STEM = "adapter_model"
 _WEIGHTS = {*SAFETENSORS, ".bin", ".pt", ".pth", ".ckpt"}
 _LARGEST = 1_000_000
+_MOST_TERMS = 1_000
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,12 @@ class LoraSettings:
     """Whether alpha is divided by the root of the rank."""
     alphas: Mapping[str, float] = field(default_factory=dict)
     """By pattern of module name, where some have their own."""
-    neumann_terms: int | None = 5
+    neumann_terms: int | None = PEFT_TERMS
     """Of OFT: how many terms of Cayley's series; None is the formula itself."""
     source: str = ""
     """Where it stood."""
+    unread: str = ""
+    """The name of settings that lay there but could not be read."""
 
     def alpha_of(self, module: str) -> float | None:
         """Return the alpha of a module, by the names that PEFT knows it by."""
@@ -55,8 +62,11 @@ def read_settings(file: Path) -> LoraSettings:
     inside = _inside(file)
     if inside:
         return _settings(inside, "the file's metadata")
-    config = _read(file.parent / ADAPTER_CONFIG) if _has_config(file) else {}
-    return _settings(config, ADAPTER_CONFIG) if config else LoraSettings()
+    path = file.parent / ADAPTER_CONFIG
+    if not (_has_config(file) and path.is_file()):
+        return LoraSettings()
+    config = _read(path)
+    return LoraSettings(unread=ADAPTER_CONFIG) if config is None else _settings(config, path.name)
 
 
 def _has_config(file: Path) -> bool:
@@ -85,7 +95,9 @@ def _settings(config: Mapping[str, Any], source: str) -> LoraSettings:
 def _terms(config: Mapping[str, Any]) -> int | None:
     if config.get("use_cayley_neumann") is False:
         return None
-    return _whole(config.get("num_cayley_neumann_terms")) or LoraSettings.neumann_terms
+    terms = _whole(config.get("num_cayley_neumann_terms")) or PEFT_TERMS
+    # What so many terms add up to is the formula.
+    return None if terms > _MOST_TERMS else terms
 
 
 def _inside(file: Path) -> dict[str, Any]:
@@ -96,7 +108,7 @@ def _inside(file: Path) -> dict[str, Any]:
             text = (opened.metadata() or {}).get(_METADATA, "")
     except (SafetensorError, OSError):
         return {}
-    content = _parsed(text)
+    content = _parsed(text) or {}
     return {
         key.removeprefix("transformer."): value
         for key, value in content.items()
@@ -104,29 +116,31 @@ def _inside(file: Path) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what a file says, None where it cannot be read."""
     try:
         if path.stat().st_size > _LARGEST:
-            return {}
-        return _parsed(path.read_text(encoding="utf-8"))
+            return None
+        return _parsed(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError):
-        return {}
+        return None
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, Any] | None:
     try:
         content = parse_json(text)
     except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
-        return float(value) if is_number else None
+        number = float(value) if is_number else math.nan
     except OverflowError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _whole(value: Any) -> int | None:

@@ -27,8 +27,8 @@ def noisy_of(latents: Tensor, alphas: Tensor) -> Tensor:
 
 def every_scene() -> tuple[list[Scene], Tensor]:
     """All that training shows without words, with how often it does, the slow way."""
-    sizes = {"small": 0.05, "": 0.9, "large": 0.05}
-    places = {"left": 1 / 30, "": 14 / 15, "right": 1 / 30}
+    sizes = {"small": 0.005, "": 0.99, "large": 0.005}
+    places = {"left": 1 / 300, "": 149 / 150, "right": 1 / 300}
     scenes = [
         Scene(shape, colour, ground, size=size, place=place)
         for shape, colour, ground in SEEN

@@ -23,6 +23,7 @@ from torch import Tensor
 from demo.scenes import random_scene
 from devtools.environment import ROOT, host_folder
 
+from ..corpus.bad_folders import QUANTISATIONS, TOKENIZERS
 from .conftest import DEMO
 from .t5_files import FORMS, demo_tensors
 from .test_parity import reference_t5
@@ -163,6 +164,27 @@ def test_the_tokenizer_of_the_folder_is_used(load: Load, tmp_path: Path) -> None
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="cannot be used as T5's tokenizer"):
         load(folder)
+
+
+@pytest.mark.parametrize("label", TOKENIZERS)
+def test_a_broken_tokenizer_ends_in_a_sentence(load: Load, tmp_path: Path, label: str) -> None:
+    """Some end native code in a panic, which is no Exception: the host's queue would stop."""
+    folder = FORMS["folder of safetensors"][0](tmp_path)
+    name, content = TOKENIZERS[label]
+    (folder / name).write_bytes(content())
+    with pytest.raises(ValueError, match=f"{name} in .* cannot be used as T5's tokenizer"):
+        load(folder).tokenize("a small red circle")
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+@pytest.mark.parametrize("label", QUANTISATIONS)
+def test_quantisation_that_does_not_fit_is_a_sentence(
+    load: Load, tmp_path: Path, label: str, precision: str
+) -> None:
+    save_file({**demo_tensors(), **QUANTISATIONS[label]}, tmp_path / "t5.safetensors")
+    message = r"t5\.safetensors cannot be loaded: found|cannot be used: found numbers that are not"
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path / "t5.safetensors", precision)
 
 
 def test_a_sentencepiece_model_is_used(load: Load, tmp_path: Path) -> None:
