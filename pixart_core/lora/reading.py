@@ -45,7 +45,7 @@ class Adapter:
         """The rank, None where the kind or the file has none."""
         ranked = ("down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b")
         part = next((self.parts[name] for name in ranked if name in self.parts), None)
-        return None if part is None else int(part.shape[0])
+        return int(part.shape[0]) if part is not None and part.ndim else None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ BAD = {
     "another size": (LINEAR, {"up": ones(5, 2), "down": ones(2, 4)}),
     "ranks that differ": (LINEAR, {"up": ones(6, 3), "down": ones(2, 4)}),
     "one number": (LINEAR, {"up": torch.tensor(1.0), "down": ones(2, 4)}),
+    "another number": (LINEAR, {"up": ones(6, 2), "down": torch.tensor(1.0)}),
     "a long magnitude": (LINEAR, lora(2, magnitude=ones(7))),
     "rows in a row": (LINEAR, lora(2, magnitude=ones(1, 6))),
     "a flat core": (
