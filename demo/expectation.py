@@ -15,14 +15,16 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from .scenes import COLOURS, SEEN
+from .scenes import COLOURS, NAMED, SEEN, SETTLED
 from .stencils import FORMS, Stencils, mixtures
 
 _COLOURINGS = tuple(permutations(COLOURS, 2))
 """Colour of the shape and of the ground."""
-_SIZE_ODDS = {"small": 0.005, "": 0.99, "large": 0.005}
-_PLACE_ODDS = {"left": 1 / 300, "": 149 / 150, "right": 1 / 300}
-"""How often ``settled`` leaves them so; no word and "centre" are the same place."""
+_SIZE, _PLACE = (NAMED * (1 - SETTLED) / words for words in (2, 3))
+"""How often ``settled`` leaves a size or place that is not the middle one, each."""
+_SIZE_ODDS = {"small": _SIZE, "": 1 - 2 * _SIZE, "large": _SIZE}
+_PLACE_ODDS = {"left": _PLACE, "": 1 - 2 * _PLACE, "right": _PLACE}
+"""No word and "centre" are the same place."""
 _ODDS = torch.tensor(
     [
         [

@@ -18,8 +18,16 @@ from tqdm import tqdm
 from .denoiser import Trainer
 from .mending import Drawn, draw_round
 from .recipe import Recipe
-from .scenes import outline_of
-from .vae import PATCH, contrast_of, crops, flawed_latents, to_tensor
+from .vae import (
+    PATCH,
+    Descent,
+    contrast_of,
+    crops,
+    error_loss,
+    flawed_latents,
+    near_outline,
+    to_tensor,
+)
 
 
 def finish(trainer: Trainer, vae: AutoencoderTiny) -> None:
@@ -28,10 +36,7 @@ def finish(trainer: Trainer, vae: AutoencoderTiny) -> None:
     torch.manual_seed(recipe.seed)
     drawn = [each for part in draw_round(trainer, recipe.finishing_sets, rng) for each in part]
     decoder = vae.decoder.to(trainer.device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(decoder.parameters(), recipe.vae_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.vae_rate, total_steps=recipe.finishing_steps, pct_start=0.1
-    )
+    descent = Descent(decoder, recipe.vae_rate, recipe.finishing_steps)
     bar = tqdm(range(recipe.finishing_steps), desc="decoder")
     for step in bar:
         if step % 2:
@@ -41,12 +46,7 @@ def finish(trainer: Trainer, vae: AutoencoderTiny) -> None:
             latents, pixels, contrast = drawn_crops(drawn, rng, recipe)
         latents, pixels, contrast = (p.to(trainer.device) for p in (latents, pixels, contrast))
         error = (decoder(latents) - pixels) / contrast
-        loss = error.square().mean() + 0.3 * error.abs().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        descent.step(error_loss(error))
         bar.set_postfix(restored=f"{error.square().mean().item():.5f}")
     decoder.to("cpu", memory_format=torch.contiguous_format).eval()
 
@@ -69,13 +69,9 @@ def drawn_crops(
 
 
 def _drawn_crop(drawn: Drawn, rng: random.Random, crop: int) -> tuple[Tensor, Tensor, float]:
-    index, (width, height) = rng.randrange(len(drawn.scenes)), (drawn.size.width, drawn.size.height)
+    index, size = rng.randrange(len(drawn.scenes)), (drawn.size.width, drawn.size.height)
     scene = drawn.scenes[index]
-    corner = rng.choice(outline_of(scene, width, height))
-    x, y = (
-        min(max(round((at + rng.uniform(-0.6, 0.6) * crop - crop / 2) / PATCH), 0), end) * PATCH
-        for at, end in zip(corner, ((width - crop) // PATCH, (height - crop) // PATCH), strict=True)
-    )
+    x, y = near_outline(rng, scene, size, crop, grid=PATCH)
     rows, columns = slice(y // PATCH, (y + crop) // PATCH), slice(x // PATCH, (x + crop) // PATCH)
-    pixels = to_tensor(scene, width, height)[:, y : y + crop, x : x + crop]
+    pixels = to_tensor(scene, *size)[:, y : y + crop, x : x + crop]
     return drawn.course.end[index][:, rows, columns], pixels, contrast_of(scene)

@@ -77,9 +77,9 @@ _SAYS = {"aside": "place"}
 """What a field of a template says where its name is not an attribute's."""
 
 _ARTICLE = re.compile(r"\ba(?= [aeiou])")
-_NAMED = 0.5
+NAMED = 0.5
 """Share of the scenes whose size is named, and of those whose place is."""
-_SETTLED = 0.98
+SETTLED = 0.98
 """Share of the sizes and places that are the middle ones after all, where words leave them open."""
 _OVERSAMPLING = 4
 _MARGIN = 0.02
@@ -156,8 +156,8 @@ SEEN = tuple(combination for combination in COMBINATIONS if combination not in U
 def random_scene(rng: random.Random, combination: Combination | None = None) -> Scene:
     """Draw a scene of the given combination, or of any that training may see."""
     shape, colour, ground = combination or rng.choice(SEEN)
-    size = rng.choice(("small", "large")) if rng.random() < _NAMED else ""
-    place = rng.choice(("left", "centre", "right")) if rng.random() < _NAMED else ""
+    size = rng.choice(("small", "large")) if rng.random() < NAMED else ""
+    place = rng.choice(("left", "centre", "right")) if rng.random() < NAMED else ""
     return Scene(
         shape,
         colour,
@@ -176,9 +176,9 @@ def settled(scene: Scene, named: Collection[str], rng: random.Random) -> Scene:
     ``named`` are the attributes that the words name. As in captions, where no word stands for the
     middle. Without words there is then little left but outlines to tell apart.
     """
-    if "size" not in named and rng.random() < _SETTLED:
+    if "size" not in named and rng.random() < SETTLED:
         scene = replace(scene, size="", radius=rng.uniform(*SIZES[""]))
-    if "place" not in named and rng.random() < _SETTLED:
+    if "place" not in named and rng.random() < SETTLED:
         scene = replace(scene, place="", x=rng.uniform(*PLACES[""]))
     return scene
 

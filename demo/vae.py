@@ -31,10 +31,7 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     vae = AutoencoderTiny().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), recipe.vae_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.vae_rate, total_steps=recipe.vae_steps, pct_start=0.1
-    )
+    descent = Descent(vae, recipe.vae_rate, recipe.vae_steps)
     bar = tqdm(range(recipe.vae_steps), desc="vae")
     for _ in bar:
         pixels, contrast = (part.to(device) for part in crops(rng, recipe))
@@ -42,17 +39,36 @@ def train_vae(recipe: Recipe, device: torch.device) -> AutoencoderTiny:
         error = (vae.decoder(flawed_latents(pixels, recipe)) - pixels) / contrast
         learned = pixels[: recipe.vae_encoded]
         missed = vae.encoder(learned) - patch_means(learned)
-        loss = error.square().mean() + 0.3 * error.abs().mean() + missed.square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        descent.step(error_loss(error) + missed.square().mean())
         bar.set_postfix(
             restored=f"{error.square().mean().item():.5f}",
             encoded=f"{missed.square().mean().item():.5f}",
         )
     return vae.to("cpu", memory_format=torch.contiguous_format).eval()
+
+
+class Descent:
+    """Steps down a loss, at a rate that rises for a tenth of them and then falls to zero."""
+
+    def __init__(self, module: torch.nn.Module, rate: float, steps: int) -> None:
+        self._module = module
+        self._optimizer = torch.optim.AdamW(module.parameters(), rate, weight_decay=0.0)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, rate, total_steps=steps, pct_start=0.1
+        )
+
+    def step(self, loss: Tensor) -> None:
+        """Change the module's weights a little."""
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._module.parameters(), 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+
+
+def error_loss(error: Tensor) -> Tensor:
+    """Return what the errors of restored pixels count for."""
+    return error.square().mean() + 0.3 * error.abs().mean()
 
 
 def flawed_latents(pixels: Tensor, recipe: Recipe) -> Tensor:
@@ -109,11 +125,23 @@ def _crop(rng: random.Random, recipe: Recipe) -> tuple[Tensor, float]:
     star = rng.choice(_STARS) if rng.random() < _STAR_SHARE else None
     side, crop = rng.choice(_SIDES), recipe.vae_crop
     scene = replace(random_scene(rng, star), x=rng.uniform(*_PLACES), radius=rng.uniform(*_RADII))
-    x, y = (
-        min(max(round(corner + rng.uniform(-0.6, 0.6) * crop - crop / 2), 0), side - crop)
-        for corner in rng.choice(outline_of(scene, side, side))
-    )
+    x, y = near_outline(rng, scene, (side, side), crop)
     return to_tensor(scene, side, side)[:, y : y + crop, x : x + crop], contrast_of(scene)
+
+
+def near_outline(
+    rng: random.Random, scene: Scene, size: tuple[int, int], crop: int, grid: int = 1
+) -> tuple[int, int]:
+    """Return where a crop about some corner of the outline begins, in pixels on a grid."""
+    x, y = (
+        grid * min(max(round((at + rng.uniform(-0.6, 0.6) * crop - crop / 2) / grid), 0), last)
+        for at, last in zip(
+            rng.choice(outline_of(scene, *size)),
+            ((length - crop) // grid for length in size),
+            strict=True,
+        )
+    )
+    return x, y
 
 
 def contrast_of(scene: Scene) -> float:
