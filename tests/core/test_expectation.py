@@ -75,6 +75,9 @@ def test_priors_are_what_training_shows_without_words() -> None:
     shares = log_prior({}).exp()
     assert shares.sum().item() == pytest.approx(1, abs=1e-5)
     assert torch.allclose(shares.sum(1), frequency, atol=0.006)
+    rare = torch.tensor([bool(size or place) for _, size, place in FORMS])
+    assert abs(shares[rare].sum() - frequency[rare].sum()) < 0.003
+    assert 0.01 < shares[rare].sum() < 0.02
     assert (shares > 0).sum() == 9 * len(SEEN)
 
 
