@@ -18,11 +18,13 @@ from tqdm import tqdm
 
 from devtools.environment import ROOT
 
+from .host_readers import HOST_READERS
 from .mutation import damaged
 from .readers import READERS, Reader
 from .trial import Crash, attempt, limit_memory
 
 CRASHES = ROOT / "tests" / "corpus" / "crashes"
+ALL_READERS = (*READERS, *HOST_READERS)
 _ADDRESS_SPACE = 16 * 2**30
 
 
@@ -49,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def fuzz(
-    seed: int, seconds: float, out: Path, readers: Sequence[Reader] = READERS
+    seed: int, seconds: float, out: Path, readers: Sequence[Reader] = ALL_READERS
 ) -> tuple[dict[str, int], dict[Path, Crash]]:
     """Try damaged files, each reader in turn; return how many, and what was not borne."""
     rng, ends = random.Random(seed), time.monotonic() + seconds

@@ -21,6 +21,8 @@ _ONE_SCALE = ("float8_e4m3fn", "float8_e5m2")
 """Formats with one scale for the whole weight."""
 _ROW_SCALES = "int8_tensorwise"
 """The format with one scale, or one for each row."""
+_ONE = ((), (1,), (1, 1))
+"""Shapes of a single number."""
 _ADVICE = "Use another file of this T5, update ComfyUI, or save the file anew with it."
 
 
@@ -96,13 +98,14 @@ def _check_layer(file: T5File, module: str, name: str, scale: Tensor | None) -> 
         raise _unusable(file, f"a format of {key}, which is no matrix", "formats of matrices alone")
     if scale is None:
         raise _unusable(file, f"no scale of {key} in the format {name}", "one for each")
-    counts = {
-        **dict.fromkeys(_ONE_SCALE, (1,)),
-        _ROW_SCALES: (1, len(weight)),
-    }.get(name, (scale.numel(),))
-    if scale.numel() not in counts:
-        found = f"{scale.numel()} scales of {key} in the format {name}"
-        raise _unusable(file, found, f"{' or '.join(map(str, counts))}")
+    # ComfyUI multiplies by them as they lie: in a row they would scale columns.
+    shapes = {
+        **dict.fromkeys(_ONE_SCALE, _ONE),
+        _ROW_SCALES: (*_ONE, (len(weight), 1)),
+    }.get(name, (tuple(scale.shape),))
+    if tuple(scale.shape) not in shapes:
+        found = f"scales of shape {tuple(scale.shape)} for {key} in the format {name}"
+        raise _unusable(file, found, f"the shape {' or '.join(map(str, shapes))}")
     # Blocks' scales may be bytes.
     if scale.is_floating_point():
         check_finite(module + SCALE, scale)

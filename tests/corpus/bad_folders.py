@@ -110,6 +110,14 @@ QUANTISATIONS: dict[str, dict[str, Tensor]] = {
         f"{_QUANTISED}.comfy_quant": _bytes(_FP8),
         f"{_QUANTISED}.weight_scale": torch.tensor(float("nan")),
     },
+    "a scale of many dimensions": {
+        f"{_QUANTISED}.comfy_quant": _bytes(_FP8),
+        f"{_QUANTISED}.weight_scale": torch.ones([1] * 21),
+    },
+    "scales of columns": {
+        f"{_QUANTISED}.comfy_quant": _bytes(list(b'{"format": "int8_tensorwise"}')),
+        f"{_QUANTISED}.weight_scale": torch.ones(128),
+    },
     "a norm": {
         "encoder.final_layer_norm.comfy_quant": _bytes(_FP8),
         "encoder.final_layer_norm.weight_scale": torch.ones(()),

@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,35 @@ def with_own_model(graph: Graph) -> Graph:
     return graph
 
 
-def killed_at(server: HostServer, client: HostClient, graph: Graph, kind: str, node: str) -> None:
-    """Kill the server as soon as it says this of a node."""
+Moment = Callable[[Event], bool]
+
+
+def starts(node: str, seconds: float = 0.0) -> Moment:
+    """Be the moment so long after a node has started."""
+
+    def at(event: Event) -> bool:
+        if event.kind != "executing" or event.data.get("node") != node:
+            return False
+        time.sleep(seconds)
+        return True
+
+    return at
+
+
+def half_done(node: str) -> Moment:
+    def at(event: Event) -> bool:
+        if event.kind != "progress" or event.data.get("node") != node:
+            return False
+        return bool(2 * event.data["value"] >= event.data["max"])
+
+    return at
+
+
+def killed_at(server: HostServer, client: HostClient, graph: Graph, at: Moment) -> None:
+    """Kill the server at the first event that is the moment; it may not finish the prompt."""
 
     def on_event(event: Event) -> None:
-        if event.kind == kind and event.data.get("node") == node:
+        if at(event):
             os.killpg(server.pid, signal.SIGKILL)
 
     with pytest.raises(Failure):
@@ -69,11 +94,14 @@ def killed_at(server: HostServer, client: HostClient, graph: Graph, kind: str, n
 
 
 def test_a_killed_server_leaves_nothing_half(reference: bytes) -> None:
-    """Killed while it loads the model, while it loads T5, while it samples; then a good run."""
+    """Killed while it loads the model, half-way in T5 and half-way in sampling; then a good run.
+
+    The model's loading tells no progress: it is killed at once, and a tenth of a second later.
+    """
     with HostServer(demo_models()) as server:
         client = HostClient(server.address, timeout=60)
-        for kind, node in (("executing", "1"), ("executing", "2"), ("progress", "6")):
-            killed_at(server, client, small(3), kind, node)
+        for at in (starts("1"), starts("1", 0.1), half_done("2"), half_done("6")):
+            killed_at(server, client, small(3), at)
             assert not list((server.base / "output").rglob("*.*"))
             server.start_again()
         assert picture(client, small(3)) == reference
