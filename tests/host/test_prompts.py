@@ -180,31 +180,41 @@ def test_concatenated_batches_do_not_read_padding(demo: dict[str, Any], host_nod
         assert relative_error(found[i], wanted[i]) <= 1e-4
 
 
-def test_areas_and_masks_show_each_prompt_in_its_place(
-    demo: dict[str, Any], host_nodes: Any
-) -> None:
-    grounds = [conditioning(demo, f"a white circle on a {c} background") for c in ("red", "blue")]
+GROUNDS = tuple(f"a white circle on a {colour} background" for colour in ("red", "blue"))
+
+
+def test_areas_show_each_prompt_in_its_place(demo: dict[str, Any], host_nodes: Any) -> None:
+    grounds = [conditioning(demo, text) for text in GROUNDS]
     negative, noise = conditioning(demo, ""), noise_of(1)
     alone = [latents(demo, ground, negative, noise, steps=10) for ground in grounds]
     area = host_nodes.ConditioningSetArea().append
+    (both,) = host_nodes.ConditioningCombine().combine(
+        *area(grounds[0], 64, 128, 0, 0, 1.0), *area(grounds[1], 64, 128, 64, 0, 1.0)
+    )
+    found = latents(demo, both, negative, noise, steps=10)
+    for ground, columns in enumerate((slice(0, 3), slice(13, 16))):
+        own, other = (
+            relative_error(found[..., columns], alone[i][..., columns])
+            for i in (ground, 1 - ground)
+        )
+        assert own < other
+
+
+def test_masks_take_each_prompt_in_its_place(demo: dict[str, Any], host_nodes: Any) -> None:
+    """In one step, for what shows then is seen by both prompts: this model knows one ground."""
+    grounds = [conditioning(demo, text) for text in GROUNDS]
+    negative, noise = conditioning(demo, ""), noise_of(1)
+    alone = [latents(demo, ground, negative, noise, steps=1) for ground in grounds]
     mask = host_nodes.ConditioningSetMask().append
-    combine = host_nodes.ConditioningCombine().combine
     left = torch.zeros(1, 128, 128)
     left[..., :64] = 1
-    placed = (
-        combine(*area(grounds[0], 64, 128, 0, 0, 1.0), *area(grounds[1], 64, 128, 64, 0, 1.0)),
-        combine(
-            *mask(grounds[0], left, "default", 1.0), *mask(grounds[1], 1 - left, "default", 1.0)
-        ),
+    (both,) = host_nodes.ConditioningCombine().combine(
+        *mask(grounds[0], left, "default", 1.0), *mask(grounds[1], 1 - left, "default", 1.0)
     )
-    for (both,) in placed:
-        found = latents(demo, both, negative, noise, steps=10)
-        for ground, columns in enumerate((slice(0, 3), slice(13, 16))):
-            own, other = (
-                relative_error(found[..., columns], alone[i][..., columns])
-                for i in (ground, 1 - ground)
-            )
-            assert own < other
+    found = latents(demo, both, negative, noise, steps=1)
+    assert relative_error(*alone) > 0.1
+    assert relative_error(found[..., :8], alone[0][..., :8]) <= 1e-4
+    assert relative_error(found[..., 8:], alone[1][..., 8:]) <= 1e-4
 
 
 def test_saved_prompts_keep_what_is_known(pack: ModuleType, demo: dict[str, Any]) -> None:
