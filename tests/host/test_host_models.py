@@ -101,8 +101,8 @@ def test_merging_block_by_block(client: HostClient) -> None:
     described = client.object_info("ModelMergeWAN2_1")["ModelMergeWAN2_1"]["input"]["required"]
     names = [name for name in described if not name.startswith("model")]
 
-    def with_ratios(of_block_2: float, of_others: float) -> np.ndarray:
-        ratios = {name: of_block_2 if name == "blocks.2." else of_others for name in names}
+    def with_ratios(of_block_4: float, of_others: float) -> np.ndarray:
+        ratios = {name: of_block_4 if name == "blocks.4." else of_others for name in names}
         return merged(client, "a", a=node("ModelMergeWAN2_1", **BOTH, **ratios))
 
     first, second = merged(client, "1"), merged(client, "90")
