@@ -24,6 +24,7 @@ _PACK = {"diffusers": "diffusers", "transformers": "transformers", "safetensors"
 _CHECKS = {
     **{name: name for name in ("pytest", "ruff", "mypy", "hypothesis")},
     "pytest_cov": "pytest-cov",
+    "xdist": "pytest-xdist",
 }
 
 COMMANDS = {

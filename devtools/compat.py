@@ -13,6 +13,7 @@ from pathlib import Path
 
 from devtools.environment import CACHE, ROOT, VENV
 from devtools.installation import Installation
+from devtools.parallel import in_parallel
 from devtools.pins import HostPin, read_pins
 
 _TESTS = "tests/host"
@@ -50,9 +51,10 @@ def _run(pin: HostPin, tests: list[str]) -> Outcome:
     print(f"== ComfyUI {pin.host_version}", flush=True)
     with tempfile.TemporaryDirectory() as kept:
         report = Path(kept, "report.xml")
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests]
-        variables = {**os.environ, "COMFYUI_PATH": str(folder), "COMFYUI_PYTHON": sys.executable}
-        subprocess.run(command, cwd=ROOT, env=variables, check=False)
+        options, variables = in_parallel()
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *options, *tests]
+        host = {"COMFYUI_PATH": str(folder), "COMFYUI_PYTHON": sys.executable}
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **variables, **host}, check=False)
         return _read(pin.host_version, report)
 
 

@@ -1,7 +1,8 @@
 """``python dev.py corpus``: every bad input in one server's life, a good picture after each.
 
-The tests look at a picture only after what has run, and every tenth time after what was refused
-before. ``--accept`` writes what became of each case into the corpus, to be read before it is kept.
+The tests look at a picture after every case that drew, every fourth that failed, and every fortieth
+that was refused before it ran. ``--accept`` writes what became of each case into the corpus, to be
+read before it is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``python dev.py test [PYTEST ARGUMENTS]``: linter, formatter, type checker, then the tests."""
+"""``python dev.py test [--no-browser] [PYTEST ARGUMENTS]``: linter, formatter, type checker, tests.
+
+Without arguments all tests run, in two processes where there are two cores.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import time
 from pathlib import Path
 
 from devtools.environment import ROOT
+from devtools.parallel import in_parallel
 from devtools.process import become
 
 _PACK = "pack_under_check"
@@ -23,11 +27,13 @@ _CHECKS = (
 )
 _LEAST_COVERED = 95
 """Per cent of the shipped code's lines and branches that all tests together go through."""
+_NO_BROWSER = "--no-browser"
 _ALL_TESTS = [
-    "tests",
+    # The long files first, so that both processes end together.
+    *("tests/host", "tests/browser", "tests/core"),
     *(f"--cov={ROOT / part}" for part in ("nodes", "pixart_core")),
     *("--cov-branch", "--cov-report=term-missing:skip-covered"),
-    f"--cov-fail-under={_LEAST_COVERED}",
+    *(f"--cov-fail-under={_LEAST_COVERED}", "--durations=25"),
 ]
 
 
@@ -42,7 +48,17 @@ def main(arguments: list[str]) -> int:
     if code:
         return code
     print("== pytest", flush=True)
-    return become(_module("pytest", *(arguments or _ALL_TESTS)))
+    return become(*_tests(arguments))
+
+
+def _tests(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return pytest's command, and the variables that it needs."""
+    chosen = [argument for argument in arguments if argument != _NO_BROWSER]
+    left_out = ["--ignore=tests/browser"] * (_NO_BROWSER in arguments)
+    if chosen:
+        return _module("pytest", *chosen, *left_out), {}
+    options, variables = in_parallel()
+    return _module("pytest", *_ALL_TESTS, *left_out, *options), variables
 
 
 def _check_types_of_the_pack() -> int:
