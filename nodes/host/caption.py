@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import comfy.conds
 import torch
@@ -11,12 +12,42 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...pixart_core.errors import ConditioningError
+from ...pixart_core.network.once import Once, counting
 from ...pixart_core.variants import Variant
 
 log = logging.getLogger("pixart")
 
 
-class CaptionCondition(comfy.conds.CONDRegular):  # type: ignore[misc]
+class SteadyCondition(comfy.conds.CONDRegular):  # type: ignore[misc]
+    """A tensor that comes to the model as the same tensor in every step.
+
+    What is made of it can then be kept. ``once`` is shared by its copies.
+    """
+
+    def __init__(self, cond: Tensor, once: Once | None = None) -> None:
+        super().__init__(counting(cond))
+        self.once = once or Once()
+
+    def process_cond(self, batch_size: int, **kwargs: Any) -> SteadyCondition:
+        """Repeat for a batch."""
+        repeat = super().process_cond
+        return self._copy_with(
+            self.once(batch_size, [self.cond], lambda: repeat(batch_size, **kwargs).cond)
+        )
+
+    def _copy_with(self, cond: Tensor) -> SteadyCondition:
+        return type(self)(cond, self.once)
+
+    def concat(self, others: Sequence[SteadyCondition]) -> Tensor:
+        """Stack along the batch."""
+        tensors = [self.cond, *(other.cond for other in others)]
+        return self.once("concat", tensors, lambda: self._stack(tensors))
+
+    def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(tensors))
+
+
+class CaptionCondition(SteadyCondition):
     """A tensor whose second axis counts tokens; shorter ones are padded with zeros.
 
     Used for a caption and for its mask alike, so that padding is always masked.
@@ -28,11 +59,10 @@ class CaptionCondition(comfy.conds.CONDRegular):  # type: ignore[misc]
         same_shape = mine.shape[:1] + mine.shape[2:] == theirs.shape[:1] + theirs.shape[2:]
         return bool(same_shape and mine.device == theirs.device)
 
-    def concat(self, others: list[CaptionCondition]) -> Tensor:
-        """Stack along the batch: (B1, L1, …), (B2, L2, …) -> (B1 + B2, longest, …)."""
-        tensors = [self.cond, *(other.cond for other in others)]
+    def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
+        """(B1, L1, …), (B2, L2, …) -> (B1 + B2, longest, …)."""
         longest = max(tensor.shape[1] for tensor in tensors)
-        return torch.cat([_lengthen(tensor, longest) for tensor in tensors])
+        return torch.cat([lengthened(tensor, longest) for tensor in tensors])
 
 
 def fit_caption(
@@ -89,8 +119,8 @@ def batch_of(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     longest = max(row.shape[1] for row in rows)
     masks = [torch.ones(1, row.shape[1], dtype=torch.long, device=row.device) for row in rows]
     return (
-        torch.cat([_lengthen(row, longest) for row in rows]),
-        torch.cat([_lengthen(mask, longest) for mask in masks]),
+        torch.cat([lengthened(row, longest) for row in rows]),
+        torch.cat([lengthened(mask, longest) for mask in masks]),
     )
 
 
@@ -112,6 +142,7 @@ def _real_tokens(added: Tensor) -> Tensor:
     return (real | ~real.any(1, keepdim=True)).long()
 
 
-def _lengthen(tensor: Tensor, length: int) -> Tensor:
+def lengthened(tensor: Tensor, length: int) -> Tensor:
+    """Pad the second axis with zeros: (B, L, …) -> (B, length, …)."""
     missing = [0, length - tensor.shape[1]]
     return functional.pad(tensor, [0, 0] * (tensor.ndim - 2) + missing)

@@ -22,9 +22,11 @@ from ...pixart_core.checkpoint.control import OpenedControl, open_control
 from ...pixart_core.errors import SamplingError
 from ...pixart_core.network import NetworkConfig
 from ...pixart_core.network.control import PixArtControl
+from ...pixart_core.network.matmul import fast_matmul
+from .kernels import best_kernel, host_attention
 from .model import PixArtModel
 from .step import step_of
-from .transformer import CONTROL_INPUT, HostTransformer, host_attention
+from .transformer import CONTROL_INPUT, HostTransformer
 
 
 class HostControl(PixArtControl):
@@ -53,9 +55,10 @@ class HostControl(PixArtControl):
             comfy.ldm.common_dit.pad_to_patch_size(latent, (model.config.patch_size,) * 2)
             for latent in (x, hint)
         )
-        skips = super().forward(
-            *(model, x, hint, exact_timesteps, context, caption_mask, picture_size, options)
-        )
+        with fast_matmul(x.device, x.dtype), best_kernel(x.device, x.dtype):
+            skips = super().forward(
+                *(model, x, hint, exact_timesteps, context, caption_mask, picture_size, options)
+            )
         return {CONTROL_INPUT: skips}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from ...pixart_core.checkpoint.detect import AUTO
 from ...pixart_core.checkpoint.opening import OpenedModel, open_model
 from ...pixart_core.checkpoint.report import guess_notice
 from ...pixart_core.network.config import KVCompression
+from ...pixart_core.network.matmul import has_bf16_units
 from ...pixart_core.variants import VARIANTS
 from .model import PixArtModel, PixArtModelConfig
 from .room import room_for
+from .run import keep_in_runs
 
 log = logging.getLogger("pixart")
 
@@ -110,7 +113,7 @@ def _build(
             supported_dtypes=supported,
             weight_dtype=comfy.utils.weight_dtype(opened.checkpoint.tensors),
         )
-    cast = management.unet_manual_cast(dtype, load_device, supported)
+    cast = _computing_dtype(dtype, load_device, supported)
     config.set_inference_dtype(dtype, cast)
     model = PixArtModel(config, opened.info.variant).eval()
     patchers = comfy.model_patcher
@@ -118,7 +121,21 @@ def _build(
     patcher = kind(model, load_device=load_device, offload_device=offload_device)
     _fill(model, opened, assign=patcher.is_dynamic())
     opened.checkpoint.check_unchanged()
+    keep_in_runs(patcher)
     return patcher
+
+
+def _computing_dtype(
+    dtype: torch.dtype, device: torch.device, supported: Sequence[torch.dtype]
+) -> torch.dtype | None:
+    """Return the precision to compute in where it is not that of the weights.
+
+    The host takes every processor for one that is slow in bf16.
+    """
+    if device.type == "cpu" and dtype == torch.bfloat16 and has_bf16_units():
+        return None
+    found: torch.dtype | None = comfy.model_management.unet_manual_cast(dtype, device, supported)
+    return found
 
 
 def _fill(model: PixArtModel, opened: OpenedModel, assign: bool) -> None:

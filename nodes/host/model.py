@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 from typing import Any
 
-import comfy.conds
 import comfy.latent_formats
 import comfy.model_base
 import comfy.supported_models_base
@@ -15,8 +17,12 @@ from ...pixart_core.checkpoint.detect import CheckpointInfo
 from ...pixart_core.checkpoint.hints import NOTE
 from ...pixart_core.errors import ConditioningError, PixArtError, SamplingError
 from ...pixart_core.network import NetworkConfig
+from ...pixart_core.network.kept_caption import Shortcuts
+from ...pixart_core.network.matmul import fast_matmul
 from ...pixart_core.variants import LATENT_PIXEL, Variant
-from .caption import CaptionCondition, check_rows, fit_caption
+from .caption import CaptionCondition, SteadyCondition, check_rows, fit_caption, lengthened
+from .kernels import best_kernel
+from .run import memory_of, shortcuts_of
 from .transformer import HostTransformer
 
 FAMILY = "pixart_family"
@@ -48,8 +54,59 @@ class PixArtModel(comfy.model_base.PixArt):
         out["caption_mask"] = CaptionCondition(mask)
         # Whole numbers: the host would round fractional sizes to its compute precision.
         size = torch.tensor([[round(kwargs["height"]), round(kwargs["width"])]])
-        out["picture_size"] = comfy.conds.CONDRegular(size)
+        out["picture_size"] = SteadyCondition(size)
         return out
+
+    def _apply_model(
+        self,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        control: Any = None,
+        transformer_options: Mapping[str, Any] = MappingProxyType({}),
+        **kwargs: Any,
+    ) -> Tensor:
+        """Run the model; its captions stay the same tensors while one picture is drawn."""
+        conds = {"c_crossattn": c_crossattn, **kwargs}
+        memory = memory_of(transformer_options)
+        if memory is not None and not _is_compiled(self.diffusion_model):
+            dtypes = {"c_crossattn": self.get_dtype_inference()}
+            steady = {name: conds[name] for name in _STEADY if conds.get(name) is not None}
+            conds |= {
+                name: memory.moved(cond, x.device, dtypes.get(name))
+                for name, cond in steady.items()
+            }
+        elif _is_compiled(self.diffusion_model):
+            conds |= self._of_one_length(conds)
+        with _fastest(shortcuts_of(transformer_options), x.device, self.get_dtype_inference()):
+            out: Tensor = super()._apply_model(
+                x, t, c_concat, control=control, transformer_options=transformer_options, **conds
+            )
+        return out
+
+    def _of_one_length(self, conds: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return captions and masks as long as any prompt, or each would be compiled anew."""
+        names = [name for name in _STEADY[:2] if conds.get(name) is not None]
+        return {name: lengthened(conds[name], self.variant.tokens) for name in names}
+
+
+@contextmanager
+def _fastest(shortcuts: Shortcuts, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Multiply and attend by the fastest exact kernels that are allowed."""
+    with ExitStack() as stack:
+        if shortcuts.matmul:
+            stack.enter_context(fast_matmul(device, dtype))
+        if shortcuts.kernel:
+            stack.enter_context(best_kernel(device, dtype))
+        yield
+
+
+_STEADY = ("c_crossattn", "caption_mask", "picture_size")
+
+
+def _is_compiled(model: Any) -> bool:
+    return hasattr(model, "_orig_mod")
 
 
 def variant_of(model: Any) -> Variant | None:

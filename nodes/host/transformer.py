@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.ldm.common_dit
-import comfy.ldm.modules.attention
 import comfy.patcher_extension
 import torch
 from torch import Tensor
 
 from ...pixart_core.network import NetworkConfig, PixArtTransformer
 from ...pixart_core.network.transformer import State
+from .kernels import OVERRIDE, host_attention
+from .run import memory_of
 from .step import step_of
 
 CONTROL_INPUT = "input"
@@ -73,14 +74,20 @@ class HostTransformer(PixArtTransformer):
         # The host's area nodes cut latents at any pixel, also in the middle of a patch.
         patches = comfy.ldm.common_dit.pad_to_patch_size(x, (self.config.patch_size,) * 2)
         skips = [] if control is None else control.get(CONTROL_INPUT, ())
+        memory = None if torch.compiler.is_compiling() else memory_of(transformer_options)
         out = super().forward(
-            patches, timesteps, context, caption_mask, picture_size, transformer_options, skips
+            *(patches, timesteps, context, caption_mask, picture_size),
+            *(transformer_options, skips, memory),
         )
         out = out[..., :height, :width]
         channels = self.config.in_channels
         if step is not None and step.prompts:
             step.keep(out[:, channels:], transformer_options["uuids"])
         return out[:, :channels]
+
+    def attends_together(self, options: Mapping[str, Any]) -> bool:
+        """Whether other nodes stand between attention and its projections."""
+        return OVERRIDE in options or any(_cross_patches(options))
 
     def run_block(self, index: int, tokens: Tensor, state: State) -> Tensor:
         """Run one block, or what another node has put in its place."""
@@ -100,22 +107,6 @@ class HostTransformer(PixArtTransformer):
         return out
 
 
-def host_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    mask: Tensor | None = None,
-    *,
-    transformer_options: Mapping[str, Any] | None = None,
-) -> Tensor:
-    """Attend with the kernel that the host chose, and what other nodes put in its place."""
-    out: Tensor = comfy.ldm.modules.attention.optimized_attention(
-        q, k, v, heads, mask=mask, transformer_options=transformer_options
-    )
-    return out
-
-
 def _cross_attention(
     q: Tensor,
     k: Tensor,
@@ -132,6 +123,10 @@ def _cross_attention(
     """
     out = host_attention(q, k, v, heads, mask, transformer_options=transformer_options)
     options = transformer_options or {}
-    for patch in options.get("patches", {}).get("attn1_output_patch", ()):
+    for patch in _cross_patches(options):
         out = patch(out, options)
     return out
+
+
+def _cross_patches(options: Mapping[str, Any]) -> Sequence[Any]:
+    return options.get("patches", {}).get("attn1_output_patch", ())

@@ -125,6 +125,16 @@ class CrossAttention(nn.Module):
         self, x: Tensor, caption: Tensor, mask: Tensor | None, options: Mapping[str, Any]
     ) -> Tensor:
         """(B, N, C), (B, L, C), additive mask (B, 1, N, L) -> (B, N, C)."""
+        return self.attend(x, *self.keys_values(caption), mask, options)
+
+    def keys_values(self, caption: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, C) -> keys and values, (B, L, C) each."""
         k, v = self.kv_linear(caption).chunk(2, dim=-1)
+        return k, v
+
+    def attend(
+        self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: Mapping[str, Any]
+    ) -> Tensor:
+        """(B, N, C), keys and values (B, L, C), additive mask (B, 1, N, L) -> (B, N, C)."""
         out = self.attention(self.q_linear(x), k, v, self.heads, mask, transformer_options=options)
         return self.proj(out)

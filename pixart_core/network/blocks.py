@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,16 +11,19 @@ from torch import Tensor, nn
 
 from .attention import Attention, CrossAttention, SelfAttention
 from .config import NetworkConfig
+from .kept_caption import KeptCross
+from .modulation import NORM_EPS, RowModulation, SharedModulation, affine_norm, modulate
 
-_NORM_EPS = 1e-6
+
+@dataclass(frozen=True)
+class BlockMemory:
+    """What one block need not compute; None is what it must."""
+
+    modulation: SharedModulation | None = None
+    cross: KeptCross | None = None
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Scale and shift normed tokens: (B, N, C) with (B, 1, C) twice.
-
-    Not as x * (1 + scale): in bf16 the 1 would swallow most digits of the scale.
-    """
-    return torch.addcmul(x, x, scale) + shift
+_NOTHING = BlockMemory()
 
 
 class Mlp(nn.Module):
@@ -67,17 +71,25 @@ class Block(nn.Module):
         mask: Tensor | None,
         grid: tuple[int, int],
         options: Mapping[str, Any],
+        kept: BlockMemory = _NOTHING,
     ) -> Tensor:
         """(B, N, C), (B, L, C), (B, 6, C), additive (B, 1, N, L) -> (B, N, C).
 
-        ``grid`` is the number of rows and columns of tokens.
+        ``grid`` is the number of rows and columns of tokens; what is ``kept`` of caption and
+        modulation is taken in their place.
         """
+        steps = kept.modulation or self._modulation(modulation)
+        attended = self.attn(steps.before_attention(self.norm1, x), grid, options)
+        x = torch.addcmul(x, steps.gate_msa, attended)
+        if kept.cross is None:
+            x = x + self.cross_attn(x, caption, mask, options)
+        else:
+            x = kept.cross.add_to(x, self.cross_attn, options)
+        return torch.addcmul(x, steps.gate_mlp, self.mlp(steps.before_mlp(self.norm2, x)))
+
+    def _modulation(self, modulation: Tensor) -> RowModulation:
         table = self.scale_shift_table.to(modulation) + modulation
-        shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = table.chunk(6, dim=1)
-        normed = modulate(self.norm1(x), shift_msa, scale_msa)
-        x = torch.addcmul(x, gate_msa, self.attn(normed, grid, options))
-        x = x + self.cross_attn(x, caption, mask, options)
-        return torch.addcmul(x, gate_mlp, self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp)))
+        return RowModulation(*table.chunk(6, dim=1))
 
 
 class FinalLayer(nn.Module):
@@ -92,8 +104,16 @@ class FinalLayer(nn.Module):
         )
         self.scale_shift_table = nn.Parameter(torch.zeros(2, width, **placement))
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """(B, N, C), (B, C) -> (B, N, p * p * out_channels)."""
+    def forward(
+        self, x: Tensor, time: Tensor, shared: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """(B, N, C), (B, C) -> (B, N, p * p * out_channels).
+
+        ``shared``: shift and scale, its 1 added, (C,) each, where all rows have the same.
+        """
+        if shared is not None:
+            shift, scale = shared
+            return self.linear(affine_norm(x, scale, shift))
         table = self.scale_shift_table.to(time) + time.unsqueeze(1)
         shift, scale = table.chunk(2, dim=1)
         return self.linear(modulate(self.norm_final(x), shift, scale))
@@ -101,6 +121,6 @@ class FinalLayer(nn.Module):
 
 def _plain_norm(width: int, operations: Any, **placement: Any) -> nn.Module:
     norm: nn.Module = operations.LayerNorm(
-        width, elementwise_affine=False, eps=_NORM_EPS, **placement
+        width, elementwise_affine=False, eps=NORM_EPS, **placement
     )
     return norm

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from ..errors import ConditioningError
 from .attention import Attention, caption_mask, torch_attention
-from .blocks import Block, FinalLayer
+from .blocks import Block, BlockMemory, FinalLayer
 from .config import NetworkConfig
 from .embedders import CaptionEmbedder, PatchEmbedder, ScalarEmbedder
 from .positions import position_grid
+from .run_memory import NetworkMemory, RunMemory, block_memories
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class State:
     grid: tuple[int, int]
     """Rows and columns of tokens."""
     options: Mapping[str, Any]
+    kept: Sequence[BlockMemory] = ()
+    """What each block need not compute, where something is kept."""
+    final: tuple[Tensor, Tensor] | None = None
+    """Shift and scale of the final layer, (C,) each, where all rows share them."""
 
     @property
     def beside(self) -> tuple[Any, ...]:
@@ -92,6 +97,7 @@ class PixArtTransformer(nn.Module):
         size: Tensor | None = None,
         options: Mapping[str, Any] | None = None,
         skips: Sequence[Tensor | None] = (),
+        memory: RunMemory | None = None,
     ) -> Tensor:
         """Return (B, out_channels, H, W) for a latent (B, in_channels, H, W).
 
@@ -100,21 +106,22 @@ class PixArtTransformer(nn.Module):
         ``size``: (B, 2) height and width in pixels, needed with size conditions, else ignored.
         ``options`` reaches the attention function unchanged. ``skips``: (B, N, C) each, what a
         ControlNet adds before the second block, the third, and so on. H and W must be multiples
-        of the patch size. The compute dtype is that of ``x``. Raises ConditioningError for a size
-        that is needed and missing.
+        of the patch size. The compute dtype is that of ``x``. ``memory`` is that of the run, if
+        there is one. Raises ConditioningError for a size that is needed and missing.
         """
-        state = self.prepare(x, t, context, mask, size, options)
+        state = self.prepare(x, t, context, mask, size, options, memory)
         tokens = state.tokens
         for index in range(len(self.blocks)):
             skip = skips[index - 1] if 0 < index <= len(skips) else None
             tokens = self.run_block(
                 index, tokens if skip is None else tokens + skip.to(tokens), state
             )
-        return self._unpatchify(self.final_layer(tokens, state.time), *state.grid)
+        return self._unpatchify(self.final_layer(tokens, state.time, state.final), *state.grid)
 
     def run_block(self, index: int, tokens: Tensor, state: State) -> Tensor:
         """Run one block on tokens (B, N, C); what runs the model may put something in its place."""
-        out: Tensor = self.blocks[index](tokens, *state.beside)
+        kept = (state.kept[index],) if state.kept else ()
+        out: Tensor = self.blocks[index](tokens, *state.beside, *kept)
         return out
 
     def prepare(
@@ -125,24 +132,45 @@ class PixArtTransformer(nn.Module):
         mask: Tensor | None = None,
         size: Tensor | None = None,
         options: Mapping[str, Any] | None = None,
+        memory: RunMemory | None = None,
     ) -> State:
         """Return what the first block is given, for the arguments of ``forward``."""
-        tokens, grid = self.patches(x)
-        time = self._condition(t, size, x.dtype)
-        modulation = self.t_block(time).unflatten(-1, (6, -1))  # B 6 C
-        caption = self.y_embedder(context.to(x.dtype))
+        options = options or {}
+        own = None if memory is None else memory.of(self)
+        tokens, grid = self.patches(x, own)
+        shared = None if own is None else own.shared_time(t, size, x.dtype)
+        if shared is None:
+            time = self.condition(t, size, x.dtype)
+            modulation = self.t_block(time).unflatten(-1, (6, -1))  # B 6 C
+        else:
+            time, modulation = (
+                one.expand(len(x), *one.shape[1:]) for one in (shared.time, shared.modulation)
+            )
+        known = None if own is None else own.caption(context, mask, x.dtype)
+        caption = self.y_embedder(context.to(x.dtype)) if known is None else known.tokens
         bias = None if mask is None else caption_mask(mask, tokens.shape[1], x.dtype)
-        return State(tokens, time, modulation, caption, bias, grid, options or {})
+        kept = block_memories(self, shared, known, bias, together=self.attends_together(options))
+        final = None if shared is None else shared.final
+        return State(tokens, time, modulation, caption, bias, grid, options, kept, final)
 
-    def patches(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def attends_together(self, options: Mapping[str, Any]) -> bool:
+        """Whether all rows of a batch must attend to their captions in one call."""
+        return False
+
+    def patches(
+        self, x: Tensor, memory: NetworkMemory | None = None
+    ) -> tuple[Tensor, tuple[int, int]]:
         """Return a latent as tokens with their positions, (B, N, C), and their rows and columns."""
         rows, columns = (side // self.config.patch_size for side in x.shape[-2:])
-        grid = position_grid(
-            rows, columns, self.config.hidden_size, self.config.position_range, x.device
-        )
+        if memory is None:
+            config = self.config
+            grid = position_grid(rows, columns, config.hidden_size, config.position_range, x.device)
+        else:
+            grid = memory.positions(rows, columns, x.device)
         return (self.x_embedder(x) + grid).to(x.dtype), (rows, columns)
 
-    def _condition(self, t: Tensor, size: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def condition(self, t: Tensor, size: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """Return timesteps (B,) and sizes (B, 2) embedded, (B, C)."""
         time = self.t_embedder(t, dtype)
         if not self.config.size_conditions:
             return time

@@ -1,0 +1,125 @@
+"""Which of torch's two libraries multiplies fp32 matrices on a processor."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+log = logging.getLogger("pixart")
+
+_PLAIN = "highest"
+_ONEDNN = "medium"
+"""With it torch hands fp32 to oneDNN, which may round to bf16 where it has units for that. Whether
+it does is measured."""
+_MOST_ERROR = 1e-6
+"""Relative L2; fp32 itself has some 3e-7, products of bf16 2e-3."""
+_LEAST_GAIN = 1.2
+_REPEATS = 5
+_ROWS, _WIDTHS = 512, ((1152, 4608), (4608, 1152))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of one library, or of one precision."""
+
+    seconds: float
+    """Of this thread's time, so that others at work do not count."""
+    error: float
+    """Relative L2."""
+
+
+@contextmanager
+def fast_matmul(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Multiply fp32 matrices on a processor by oneDNN, where that is faster and as exact.
+
+    The setting is torch's own and for the whole process; it is put back afterwards, and left alone
+    where somebody has set it.
+    """
+    before = torch.get_float32_matmul_precision()
+    if device.type != "cpu" or dtype != torch.float32 or before != _PLAIN or not onednn_wins():
+        yield
+        return
+    torch.set_float32_matmul_precision(_ONEDNN)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@lru_cache(maxsize=1)
+def onednn_wins() -> bool:
+    """Measure both libraries, once in a process, and say in the log what was found."""
+    found = measure()
+    plain, onednn, bf16 = found["plain"], found["onednn"], found["bf16"]
+    wins = is_better(onednn, plain)
+    log.info(
+        "fp32 matrices: oneDNN takes %.2f of the default's time, with an error of %.1e (%.1e); "
+        "it is %s.",
+        *(onednn.seconds / plain.seconds, onednn.error, plain.error),
+        "used" if wins else "not used",
+    )
+    gain = (onednn if wins else plain).seconds / bf16.seconds
+    if gain > _LEAST_GAIN:
+        log.info(
+            "In bf16 this processor multiplies %.1f times as fast, and less exactly: Weight "
+            "precision of Load PixArt Model has it.",
+            gain,
+        )
+    return wins
+
+
+def has_bf16_units() -> bool:
+    """Whether this processor multiplies bf16 by itself, as far as torch can tell."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def is_better(onednn: Measured, plain: Measured) -> bool:
+    """Whether oneDNN is faster by enough to count, and still fp32."""
+    return onednn.error <= _MOST_ERROR and plain.seconds >= _LEAST_GAIN * onednn.seconds
+
+
+def measure() -> dict[str, Measured]:
+    """Return time and error of "plain", "onednn" and "bf16" on matrices as the model has them."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = [
+        (
+            torch.randn(_ROWS, width, generator=generator),
+            torch.randn(out, width, generator=generator),
+        )
+        for width, out in _WIDTHS
+    ]
+    exact = [x.double() @ weight.double().T for x, weight in pairs]
+    halved = [(x.bfloat16(), weight.bfloat16()) for x, weight in pairs]
+    kinds = {
+        "plain": (_PLAIN, pairs),
+        "onednn": (_ONEDNN, pairs),
+        "bf16": (_PLAIN, halved),
+    }
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    errors: dict[str, float] = {}
+    before = torch.get_float32_matmul_precision()
+    try:
+        # In turns, so that what else the machine does meets all of them.
+        for _ in range(_REPEATS):
+            for name, (precision, matrices) in kinds.items():
+                torch.set_float32_matmul_precision(precision)
+                began = time.thread_time()
+                found = [functional.linear(x, weight) for x, weight in matrices]
+                times[name].append(time.thread_time() - began)
+                errors[name] = max(map(_error, found, exact))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return {name: Measured(min(times[name]), errors[name]) for name in kinds}
+
+
+def _error(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())

@@ -1,0 +1,93 @@
+"""fp32 by oneDNN: only where it is measured to be faster and as exact, and never left set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from pixart_core.network import matmul
+from pixart_core.network.matmul import Measured, fast_matmul, is_better, measure, onednn_wins
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def plain() -> Iterator[None]:
+    torch.set_float32_matmul_precision("highest")
+    onednn_wins.cache_clear()
+    yield
+    onednn_wins.cache_clear()
+    torch.set_float32_matmul_precision("highest")
+
+
+def measured(seconds: float, error: float = 5e-7) -> dict[str, Measured]:
+    """Return findings in which oneDNN takes so long, and the default a second."""
+    return {
+        "plain": Measured(1.0, 2.5e-7),
+        "onednn": Measured(seconds, error),
+        "bf16": Measured(0.3, 2e-3),
+    }
+
+
+def test_what_is_measured_is_what_torch_does() -> None:
+    found = measure()
+    assert found["plain"].error < 1e-6
+    assert 1e-4 < found["bf16"].error < 1e-2
+    assert all(0 < one.seconds < 10 for one in found.values())
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_faster_must_also_be_exact() -> None:
+    fast, slow, coarse = measured(0.5), measured(0.95), measured(0.2, 1e-3)
+    assert is_better(fast["onednn"], fast["plain"])
+    assert not is_better(slow["onednn"], slow["plain"])
+    assert not is_better(coarse["onednn"], coarse["plain"])
+
+
+@pytest.mark.parametrize(("seconds", "within"), [(0.5, "medium"), (0.95, "highest")])
+def test_the_setting_is_put_back(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, within: str
+) -> None:
+    monkeypatch.setattr(matmul, "measure", lambda: measured(seconds))
+    found: list[str] = []
+
+    def failing() -> None:
+        with fast_matmul(CPU, torch.float32):
+            found.append(torch.get_float32_matmul_precision())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    assert found == [within]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_setting_of_somebody_else_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "measure", lambda: measured(0.5))
+    torch.set_float32_matmul_precision("high")
+    with fast_matmul(CPU, torch.float32):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "high"
+
+
+def test_other_precisions_and_cards_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "measure", lambda: pytest.fail("nothing to measure"))
+    for device, dtype in ((CPU, torch.bfloat16), (torch.device("cuda"), torch.float32)):
+        with fast_matmul(device, dtype):
+            assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_the_log_says_what_was_found_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(matmul, "measure", lambda: measured(0.6))
+    with caplog.at_level("INFO", logger="pixart"):
+        for _ in range(3):
+            with fast_matmul(CPU, torch.float32):
+                pass
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "oneDNN takes 0.60 of the default's time" in first
+    assert "it is used" in first
+    assert "In bf16 this processor multiplies 2.0 times as fast" in second
