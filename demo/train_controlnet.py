@@ -44,12 +44,12 @@ class ControlRecipe:
     """How many blocks are copied."""
     side: int = 128
     pictures: int = 6000
-    steps: int = 2000
-    batch: int = 24
+    steps: int = 5000
+    batch: int = 16
     rate: float = 6e-4
     warm_up: int = 100
     weight_limit: float = 100.0
-    empty_captions: float = 0.125
+    empty_captions: float = 0.2
     silent: float = 0.25
     """Share of captions that do not name the shape, so that the edges have to."""
 
@@ -61,19 +61,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the file to write")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder of T5's tokenizer")
     parser.add_argument("--steps", type=int, default=ControlRecipe.steps)
+    parser.add_argument("--start", type=Path, help="a file of an earlier run, to go on from")
+    parser.add_argument("--seed", type=int, default=ControlRecipe.seed)
     chosen = parser.parse_args()
-    recipe = ControlRecipe(steps=chosen.steps)
-    branch = train(recipe, chosen.models, chosen.tokenizer)
+    recipe = ControlRecipe(steps=chosen.steps, seed=chosen.seed)
+    branch = train(recipe, chosen.models, chosen.tokenizer, chosen.start)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in branch.state_dict().items()}, chosen.out)
 
 
-def train(recipe: ControlRecipe, models: Path, tokenizer_folder: Path) -> PixArtControl:
+def train(
+    recipe: ControlRecipe, models: Path, tokenizer_folder: Path, start: Path | None = None
+) -> PixArtControl:
     """Train the branch beside the frozen model and return it."""
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base, text = (part.to(device).eval().requires_grad_(False) for part in _frozen(models))
     branch = new_branch(base, recipe.depth).to(device)
+    if start is not None:
+        branch.load_state_dict({key: value.float() for key, value in load_file(start).items()})
     optimizer = torch.optim.AdamW(branch.parameters(), recipe.rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,

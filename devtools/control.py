@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
         client = HostClient(server.address)
         drawn = {
             strength: [
-                _draw(server, client, chosen.file.name, task, strength)
+                draw(server, client, chosen.file.name, task, strength)
                 for task in tqdm(tasks(), desc=f"strength {strength}", unit="prompt")
             ]
             for strength in (1.0, 0.0)
@@ -112,9 +112,10 @@ def inside_of(outline: Outline, side: int) -> NDArray[np.bool_]:
     return np.asarray(filled.convert("L")) > 127
 
 
-def _draw(
+def draw(
     server: HostServer, client: HostClient, file: str, task: Task, strength: float
 ) -> Image.Image:
+    """Return the picture of a task with the ControlNet of a file."""
     name = f"edges-{task.seed}.png"
     draw_edges(task.outline, _SIDE).save(server.base / "input" / name)
     (image,) = client.run(_graph(task, file, name, strength)).images()

@@ -39,7 +39,7 @@ _README = (
     "a small green circle on a white background, on the left",
     "a large blue square on a yellow background",
 )
-_ICON, _ICON_SIDE = "a large yellow star on a purple background", 400
+_ICON, _ICON_SEED, _ICON_SIDE = "a yellow star on a purple background", 3, 400
 _BANNER_PART = {"width": 224, "height": 288}
 """A bucket; three of them are as wide as the registry wants, 21 : 9."""
 _BANNER = tuple(
@@ -65,7 +65,7 @@ def _own(client: HostClient) -> list[Path]:
     square = {"width": 256, "height": 256}
     row = [artist.draw(prompt=text, seed=seed, **square)[0] for seed, text in enumerate(_README)]
     side_by_side(row, 0).save(docs / "demo.png", optimize=True)
-    (icon,) = artist.draw(prompt=_ICON, seed=0, **square)
+    (icon,) = artist.draw(prompt=_ICON, seed=_ICON_SEED, **square)
     icon.resize((_ICON_SIDE,) * 2, Image.Resampling.LANCZOS).save(docs / "icon.png", optimize=True)
     parts = [artist.draw(prompt=text, seed=0, **_BANNER_PART)[0] for text in _BANNER]
     side_by_side(parts, 0).save(docs / "banner.png", optimize=True)

@@ -33,10 +33,10 @@ def _square() -> Image.Image:
 
 
 def _with_a_hole() -> Image.Image:
-    """Return a picture whose right half is to be drawn anew."""
-    picture = draw(Scene("circle", "red", "white", x=0.25), 2 * _SIDE, _SIDE)
+    """Return a picture whose middle is to be drawn anew."""
+    picture = draw(Scene("circle", "red", "white"), _SIDE, _SIDE)
     opacity = Image.new("L", picture.size, 255)
-    ImageDraw.Draw(opacity).rectangle((_SIDE, 0, 2 * _SIDE, _SIDE), fill=0)
+    ImageDraw.Draw(opacity).rectangle((_SIDE // 8, _SIDE // 8, _SIDE * 7 // 8, _SIDE * 7 // 8), 0)
     picture.putalpha(opacity)
     return picture
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,8 @@ def test_a_new_branch_changes_nothing_and_a_trained_one_can_be_loaded(tmp_path: 
     save_file({key: value.contiguous() for key, value in branch.state_dict().items()}, path)
     opened = open_control(path)
     assert opened.network.depth == recipe.depth
+    went_on = train(replace(recipe, rate=0.0), DEMO_FOLDER, tokenizer, path).state_dict()
+    assert all(torch.equal(value, went_on[key]) for key, value in branch.state_dict().items())
     base = PixArtTransformer(NETWORK)
     fresh = new_branch(base, recipe.depth)
     x, t = torch.randn(1, 4, 16, 16), torch.tensor([500.0])

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from devtools.client import HostClient
 from devtools.inprocess import import_pack
-from devtools.models import demo_models
+from devtools.models import CONTROLNET, DEMO_FOLDER, demo_models
 from devtools.server import HostServer
 from pixart_core.checkpoint.convert import convert
 from pixart_core.checkpoint.layouts import to_diffusers
@@ -157,13 +157,14 @@ def random_control(width: int = 216, depth: int = 3) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def controlnets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A ControlNet for the demo model, one with it in one file, and one for a wider model."""
+    """The demo's own ControlNet, random ones, one with the model in one file, one too wide."""
     folder = tmp_path_factory.mktemp("controlnets")
     model = load_file(DEMO["diffusion_models"])
     state = {f"base_model.{key}": value for key, value in model.items()}
     torch.save({"state_dict": {**state, **random_control()}}, folder / "with-model.pth")
     save_file(random_control(), folder / "random-control.safetensors")
     save_file(random_control(288, 1), folder / "wide-control.safetensors")
+    (folder / CONTROLNET).symlink_to(DEMO_FOLDER / CONTROLNET)
     return sorted(folder.iterdir())
 
 

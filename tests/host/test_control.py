@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +20,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import resize
 
 from devtools.client import ExecutionFailed, HostClient
+from devtools.control import draw, overlap, tasks
+from devtools.models import CONTROLNET
 from devtools.reference import relative_error
+from devtools.server import HostServer
 from pixart_core.checkpoint.control import open_control
 from pixart_core.checkpoint.layouts import to_diffusers
 from pixart_core.checkpoint.opening import open_model
@@ -176,6 +180,16 @@ def test_a_controlnet_acts_with_its_strength_and_range(client: HostClient) -> No
     far = [np.abs(picture - without).mean() for picture in (late, weak, full)]
     assert 0 < far[1] < far[2]
     assert far[0] < far[2]
+
+
+def test_the_demo_s_own_is_followed(server: HostServer, client: HostClient) -> None:
+    with_it, without = (
+        mean(overlap(draw(server, client, CONTROLNET, task, strength), task) for task in few)
+        for few in [tasks()[:6]]
+        for strength in (1.0, 0.0)
+    )
+    assert with_it >= 0.75
+    assert without <= 0.5
 
 
 def test_two_controlnets_add_up(client: HostClient) -> None:
