@@ -1,0 +1,91 @@
+"""The way into Ray: a cluster by its address, or one of our own on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixart_fleet.errors import FleetError
+from pixart_fleet.worker import Task, Worker
+
+_STORE_BYTES = 256 * 2**20
+"""For Ray's object store on this machine; pictures pass through it and do not stay."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each worker gets of a machine."""
+
+    cpus: float
+    gpus: float
+
+
+def start_ray(address: str | None, workers: int, share: Share) -> None:
+    """Join the cluster at ``address``, or start one here that is large enough.
+
+    Raises FleetError where there is no Ray, or none at the address.
+    """
+    ray = import_ray()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None:
+        cpus = max(os.cpu_count() or 1, round(workers * share.cpus + 0.5))
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            log_to_driver=False,
+        )
+        return
+    try:
+        package = str(Path(__file__).parent)
+        ray.init(address=address, runtime_env={"py_modules": [package]}, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise FleetError(
+            f"Could not join the Ray cluster at {address}",
+            found=str(error).strip().splitlines()[0],
+            expected="a cluster that answers",
+            do="start one with `ray start --head`, or leave --ray-address out to use this machine",
+        ) from error
+
+
+@contextlib.contextmanager
+def joined(address: str | None, workers: int, share: Share) -> Iterator[None]:
+    """Be in a cluster for the length of a block."""
+    start_ray(address, workers, share)
+    try:
+        yield
+    finally:
+        import_ray().shutdown()
+
+
+def hiring(task: Task, share: Share) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """Return what hires a worker for a task, and what dismisses one."""
+    ray = import_ray()
+    actor = ray.remote(Worker).options(num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0)
+    told = ray.put(task)
+    return lambda: actor.remote(told), dismiss
+
+
+def dismiss(handle: Any) -> None:
+    """End a worker at once; its host, which is tied to it, ends with it."""
+    import_ray().kill(handle)
+
+
+def import_ray() -> Any:
+    """Return Ray's module. Raises FleetError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise FleetError(
+            "Could not start the fleet",
+            found=f"no Ray ({error})",
+            expected="what requirements-fleet.txt lists",
+            do="run `python -m pip install -r requirements-fleet.txt`",
+        ) from error
+    return ray
