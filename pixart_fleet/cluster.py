@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,22 @@ def joined(address: str | None, workers: int, share: Share) -> Iterator[None]:
         import_ray().shutdown()
 
 
-def hiring(task: Task, share: Share) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    """Return what hires a worker for a task, and what dismisses one."""
+def hiring(task: Task, share: Share) -> Callable[[], Any]:
+    """Return what hires a worker for a task."""
     ray = import_ray()
     actor = ray.remote(Worker).options(num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0)
     told = ray.put(task)
-    return lambda: actor.remote(told), dismiss
+    return lambda: actor.remote(told)
 
 
-def dismiss(handle: Any) -> None:
-    """End a worker at once; its host, which is tied to it, ends with it."""
-    import_ray().kill(handle)
+def dismiss(handles: Sequence[Any], seconds: float) -> None:
+    """End workers, after ``seconds`` to put things in order; their hosts end with them."""
+    ray = import_ray()
+    if seconds:
+        stopping = [handle.stop.remote() for handle in handles]
+        ray.wait(stopping, num_returns=len(stopping), timeout=seconds)
+    for handle in handles:
+        ray.kill(handle)
 
 
 def import_ray() -> Any:

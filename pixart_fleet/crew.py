@@ -22,6 +22,7 @@ MOST_TRIES = 3
 DEPTH = 2
 """Groups that a worker has at once: one is drawn, and one waits in its host's queue."""
 _BURST = 64
+_STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,14 @@ _Event = tuple[_Member, _Work | None, "Future[Any]"]
 class Crew:
     """A number of workers that is kept up: those that die are replaced. A context manager.
 
-    ``hire`` returns a new actor with the methods of Worker; ``dismiss`` ends one.
+    ``hire`` returns a new actor with the methods of Worker; ``dismiss`` ends some, after so many
+    seconds to put things in order.
     """
 
     def __init__(
         self,
         hire: Callable[[], Any],
-        dismiss: Callable[[Any], None],
+        dismiss: Callable[[Sequence[Any], float], None],
         size: int,
         depth: int = DEPTH,
     ) -> None:
@@ -81,8 +83,7 @@ class Crew:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for member in self.members:
-            self._dismiss(member.handle)
+        self._dismiss([member.handle for member in self.members], _STOP_SECONDS)
 
     @property
     def ready(self) -> int:
@@ -196,7 +197,7 @@ class Crew:
         member.is_gone = True
         self.members.remove(member)
         self._room.pop(member, None)
-        self._dismiss(member.handle)
+        self._dismiss([member.handle], 0)
         if not member.is_ready:
             self._failed_starts += 1
         if self._failed_starts >= self.size + MOST_TRIES:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import aiohttp
 
@@ -24,6 +25,8 @@ _FOLDERS = ("custom_nodes", "input", "output", "temp", "user")
 _LOG_TAIL_LINES = 15
 _LOOK_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
+_PREFIX = "pixart-fleet-"
+_CLAIM = "owner.lock"
 _TETHER = Path(__file__).with_name("tether.py")
 
 
@@ -55,6 +58,7 @@ class Host:
         self.port = 0
         self.base = Path()
         self._process: subprocess.Popen[bytes] | None = None
+        self._claim: IO[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -78,7 +82,8 @@ class Host:
     async def start(self) -> None:
         """Start it in a new folder and wait until it answers. Raises FleetError."""
         await self.stop()
-        self.base = Path(tempfile.mkdtemp(prefix="pixart-fleet-"))
+        remove_abandoned()
+        self.base, self._claim = _claimed_folder()
         self.port = _free_port()
         try:
             self._furnish()
@@ -93,9 +98,10 @@ class Host:
         if self._process is not None:
             process, self._process = self._process, None
             await asyncio.to_thread(_end, process)
-        if self.base != Path():
+        if self._claim is not None:
             shutil.rmtree(self.base, ignore_errors=True)
-            self.base = Path()
+            self._claim.close()
+            self.base, self._claim = Path(), None
 
     async def answers(self) -> bool:
         """Tell whether it is alive and well."""
@@ -176,6 +182,36 @@ class Host:
 def default_python() -> Path:
     """Return the interpreter that hosts run in unless another is named."""
     return Path(os.environ.get("COMFYUI_PYTHON") or sys.executable)
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of hosts on this machine whose owners were killed."""
+    for claim in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_CLAIM}"):
+        with contextlib.suppress(OSError), claim.open("r+b") as file:
+            if _lock(file):
+                shutil.rmtree(claim.parent, ignore_errors=True)
+
+
+def _claimed_folder() -> tuple[Path, IO[bytes]]:
+    """Make a folder that counts as in use for as long as this process lives."""
+    base = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    part = base / f"{_CLAIM}.part"
+    file = part.open("xb")
+    _lock(file)
+    part.rename(base / _CLAIM)  # it may be looked at from here on
+    return base, file
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: what was abandoned stays
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _free_port() -> int:

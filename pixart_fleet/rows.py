@@ -164,7 +164,7 @@ def _parse(cell: str, name: str, example: Any, path: Path, line: int) -> Any:
     try:
         if kind is bool:
             return _TRUTHS[cell.strip().lower()]
-        value = kind(cell) if kind is str else kind(cell.strip())
+        value: Any = cell if kind is str else kind(cell.strip())
     except (*_CAUSES, KeyError) as error:
         raise _wrong(name, cell, kind, path, line) from error
     if kind is float and not math.isfinite(value):

@@ -9,7 +9,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from pixart_fleet.cluster import hiring, joined
+from pixart_fleet.cluster import dismiss, hiring, joined
 from pixart_fleet.conditions import check_places, check_saving
 from pixart_fleet.crew import Crew, Ended
 from pixart_fleet.errors import FleetError
@@ -88,11 +88,12 @@ def entry_of(ended: Ended) -> Entry:
 def _draw(jobs: Sequence[Job], workflow: Workflow, options: RunOptions, record: Record) -> None:
     shared = options.out if options.shared else None
     task = Task(options.facts, workflow, options.job_seconds, shared)
-    with joined(options.ray_address, options.workers, options.share):
-        hire, dismiss = hiring(task, options.share)
-        with Crew(hire, dismiss, options.workers) as crew:
-            for burst in crew.work(groups(jobs, workflow, options.batch)):
-                record.add(burst, crew.ready)
+    with (
+        joined(options.ray_address, options.workers, options.share),
+        Crew(hiring(task, options.share), dismiss, options.workers) as crew,
+    ):
+        for burst in crew.work(groups(jobs, workflow, options.batch)):
+            record.add(burst, crew.ready)
 
 
 def _todo(jobs: Sequence[Job], manifest: Manifest, resume: bool) -> list[Job]:

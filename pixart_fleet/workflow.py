@@ -135,10 +135,8 @@ def _columns(graph: Graph) -> tuple[dict[str, Place], dict[str, tuple[str, ...]]
         by_name.setdefault(place[1], []).append(place)
     columns = {full_name(place): place for place in places}
     columns |= {name: found[0] for name, found in by_name.items() if len(found) == 1}
-    for column, side in PROMPTS.items():
-        place = prompt_place(graph, side)
-        if place is not None:
-            columns[column] = place
+    prompts = {column: prompt_place(graph, side) for column, side in PROMPTS.items()}
+    columns |= {column: place for column, place in prompts.items() if place is not None}
     ambiguous = {
         name: tuple(map(full_name, found))
         for name, found in by_name.items()
