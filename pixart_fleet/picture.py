@@ -17,19 +17,30 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEY = b"prompt\0"
 
 
-def with_graph(png: bytes, graph: Graph) -> bytes:
-    """Return a PNG of the host with this graph as the one that made it.
+def with_graph(png: bytes, graph: Graph, sent: Graph) -> bytes:
+    """Return a PNG of the host with ``graph`` as the one that made it, in place of ``sent``.
 
-    Anything but a PNG with the host's note comes back as it was.
+    What the host itself noted at a node, as when its files were changed, stays. Anything but a PNG
+    with the host's note comes back as it was.
     """
     if not png.startswith(_SIGNATURE):
         return png
     parts = [_SIGNATURE]
     for kind, content in _chunks(png):
         if kind == b"tEXt" and content.startswith(_KEY):
-            content = _KEY + json.dumps(graph).encode("latin-1")
+            noted = json.loads(content[len(_KEY) :])
+            content = _KEY + json.dumps(_restored(noted, graph, sent)).encode("latin-1")
         parts.append(_chunk(kind, content))
     return b"".join(parts)
+
+
+def _restored(noted: Graph, graph: Graph, sent: Graph) -> Graph:
+    return {
+        node: content
+        if graph[node] == sent[node]
+        else {**graph[node], **{key: content[key] for key in content.keys() - sent[node].keys()}}
+        for node, content in noted.items()
+    }
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -16,7 +16,7 @@ from pixart_fleet.jobs import Job, file_names, saving_as
 from pixart_fleet.manifest import write_whole
 from pixart_fleet.merging import merged
 from pixart_fleet.picture import with_graph
-from pixart_fleet.workflow import Workflow
+from pixart_fleet.workflow import Graph, Workflow
 
 _LOOK_SECONDS = 5.0
 _MISSES = 24
@@ -102,7 +102,7 @@ class Worker:
         except TimeoutError:
             await self._stop_host()
             return NotDrawn(f"ComfyUI had not drawn it after {self.task.job_seconds:g} s")
-        return self._collect(jobs, drawing)
+        return self._collect(jobs, graph, drawing)
 
     async def stop(self) -> None:
         """End the host."""
@@ -146,20 +146,20 @@ class Worker:
                     misses = 0
                     await self._stop_host()
 
-    def _collect(self, jobs: Sequence[Job], drawing: Drawing) -> Drawn | NotDrawn:
+    def _collect(self, jobs: Sequence[Job], sent: Graph, drawing: Drawing) -> Drawn | NotDrawn:
         """Take the files away from the host's folder, and give each job its own."""
         count = len(jobs)
         if not drawing.files or (count > 1 and len(drawing.files) % count):
             return NotDrawn(f"ComfyUI saved {len(drawing.files)} files for {count} rows")
         shares = [drawing.files[i::count] if count > 1 else drawing.files for i in range(count)]
-        files = tuple(self._take(job, share) for job, share in zip(jobs, shares, strict=True))
+        files = tuple(self._take(job, sent, share) for job, share in zip(jobs, shares, strict=True))
         return Drawn(files, drawing.seconds, socket.gethostname())
 
-    def _take(self, job: Job, saved: Sequence[SavedFile]) -> tuple[DrawnFile, ...]:
+    def _take(self, job: Job, sent: Graph, saved: Sequence[SavedFile]) -> tuple[DrawnFile, ...]:
         graph = self.task.workflow.with_values(job.values)
         names = file_names(job, [Path(file.filename).suffix for file in saved])
         return tuple(
-            self._deliver(name, with_graph(self._fetch(file), graph))
+            self._deliver(name, with_graph(self._fetch(file), graph, sent))
             for name, file in zip(names, saved, strict=True)
         )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from pixart_fleet.errors import FleetError
 from pixart_fleet.jobs import Job, file_names, saving_as
 from pixart_fleet.picture import with_graph
-from pixart_fleet.workflow import make_workflow, read_workflow
+from pixart_fleet.workflow import Graph, make_workflow, read_workflow
 
 from .lists import WORKFLOW, jobs_for, small_workflow
 
@@ -60,23 +58,32 @@ def test_only_what_saves_is_told_where() -> None:
     assert graph["9"]["inputs"]["filename_prefix"] == "PixArt"
 
 
+def png_of(said: Graph) -> bytes:
+    """A picture as the host saves it."""
+    note, file = PngInfo(), BytesIO()
+    note.add_text("prompt", json.dumps(said))
+    note.add_text("workflow", "{}")
+    Image.new("RGB", (5, 3), "red").save(file, "PNG", pnginfo=note, compress_level=4)
+    return file.getvalue()
+
+
 def test_a_picture_says_how_it_alone_is_made() -> None:
-    graph = {"1": {"class_type": "A", "inputs": {"text": "naïve ☃"}}}
-    files = []
-    for said in (graph, {"of": {"the": "batch"}}):
-        note, file = PngInfo(), BytesIO()
-        note.add_text("prompt", json.dumps(said))
-        note.add_text("workflow", "{}")
-        Image.new("RGB", (5, 3), "red").save(file, "PNG", pnginfo=note, compress_level=4)
-        files.append(file.getvalue())
-    alone, in_batch = files
+    own = {
+        "1": {"class_type": "Load", "inputs": {"strength": 1}},
+        "2": {"class_type": "One", "inputs": {"text": "naïve ☃"}},
+    }
+    sent = {**own, "2": {"class_type": "Many", "inputs": {"texts": "naïve ☃\nb"}}}
+    found = {"is_changed": ["when it was"]}
+
+    def noted(graph: Graph) -> bytes:
+        first = {"class_type": "Load", "inputs": {"strength": 1.0}}
+        return png_of({"1": {**first, **found}, "2": {**graph["2"], **found}})
+
+    alone, in_batch = noted(own), noted(sent)
     assert alone != in_batch
-    assert with_graph(in_batch, graph) == alone
-    assert with_graph(b"a latent", graph) == b"a latent"
-    # What is written is what a strict reader takes.
-    length, kind = struct.unpack_from(">I4s", with_graph(in_batch, graph), 8)
-    assert (length, kind) == (13, b"IHDR")
-    assert zlib.crc32(alone[12 : 16 + length]) == struct.unpack_from(">I", alone, 16 + length)[0]
+    assert with_graph(in_batch, own, sent) == alone
+    assert with_graph(alone, own, own) == alone
+    assert with_graph(b"a latent", own, sent) == b"a latent"
 
 
 @pytest.mark.parametrize(
