@@ -15,6 +15,8 @@ from devtools.server import HostServer
 from pixart_fleet.host import HostFacts, default_python
 from pixart_fleet.workflow import Graph
 
+from .processes import marked, wait_until
+
 # Ray puts its own words into the titles of processes, which this sandbox's kernel may refuse.
 os.environ.setdefault("SPT_NOENV", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -54,3 +56,15 @@ def one_server() -> Iterator[OneServer]:
     """A server that all tests of this folder share."""
     with HostServer(demo_models()) as server:
         yield OneServer(server)
+
+
+@pytest.fixture(scope="session")
+def gone_at_the_end() -> Iterator[list[str]]:
+    """Marks of runs whose driver was killed; of their processes none may be left in the end.
+
+    The hosts end at once. Two processes of Ray itself wait a minute for its dead server, during
+    which the other tests run.
+    """
+    marks: list[str] = []
+    yield marks
+    wait_until(lambda: not any(map(marked, marks)), 75, "no process left of a killed run")
