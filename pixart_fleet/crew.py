@@ -203,7 +203,7 @@ class Crew:
         if self._failed_starts >= self.size + MOST_TRIES:
             raise _no_worker(error) from error
         self._add()
-        reason = f"its worker ended: {_first_line(error)}"
+        reason = f"its worker ended: {first_line(error)}"
         for place, work in enumerate(member.flight):
             yield from self._retry(work, NotDrawn(reason, counts=place == 0))
 
@@ -213,7 +213,8 @@ class Crew:
         self._await(member.handle.ready.remote(), member, None)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what an error says in short, without Ray's wrapping."""
     said = str(getattr(error, "cause", None) or error).strip()
     return said.splitlines()[0] if said else type(error).__name__
 

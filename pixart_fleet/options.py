@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pixart_fleet.cluster import Share
 from pixart_fleet.host import HostFacts, default_python
+from pixart_fleet.limits import Limits
 
 PACK = Path(__file__).resolve().parents[1]
 KEY_VARIABLE = "PIXART_FLEET_KEY"
@@ -52,6 +53,7 @@ class ServeOptions(FleetOptions):
     wait_seconds: float
     batch_wait_seconds: float
     key: str
+    limits: Limits
 
 
 def parse(arguments: Sequence[str]) -> RunOptions | ServeOptions:
@@ -108,6 +110,7 @@ def _serve(chosen: argparse.Namespace, common: dict[str, object]) -> ServeOption
         wait_seconds=chosen.timeout,
         batch_wait_seconds=chosen.batch_wait,
         key=os.environ.get(KEY_VARIABLE, ""),
+        limits=Limits(side=chosen.longest_side, steps=chosen.most_steps),
     )
 
 
@@ -180,6 +183,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_seconds, default=300.0, help="seconds after which a request gets 504"
     )
+    parser.add_argument(
+        "--longest-side", type=_at_least(16), default=Limits.side, help="of a picture, in pixels"
+    )
+    parser.add_argument("--most-steps", type=_at_least(1), default=Limits.steps)
     parser.add_argument(
         "--batch-wait", type=_seconds, default=0.05, help="seconds to wait for a fuller batch"
     )

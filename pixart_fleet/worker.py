@@ -49,6 +49,8 @@ class NotDrawn:
     reason: str
     counts: bool = True
     """Whether it was a try: not where the host ended while another job was drawn."""
+    is_final: bool = False
+    """Whether the host itself refused it, and would again."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Worker:
         try:
             drawing = await conversation.draw(graph, self.task.job_seconds)
         except Refused as refusal:
-            return NotDrawn(str(refusal))
+            return NotDrawn(str(refusal), is_final=True)
         except HostGone as gone:
             return NotDrawn(f"ComfyUI ended while it drew this ({gone})", counts=gone.started)
         except TimeoutError:

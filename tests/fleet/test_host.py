@@ -150,7 +150,8 @@ def test_a_refusal_is_the_hosts_sentence(owner: Owner, workflow: Workflow) -> No
     (odd,) = jobs_for(workflow, [{("5", "width"): 100}])
     assert owner.draw([odd]) == NotDrawn(
         "PixArtResolution: The picture cannot have this size: found a width of 100, expected a "
-        "multiple of 16 from 16 to 8192. Set it to 96."
+        "multiple of 16 from 16 to 8192. Set it to 96.",
+        is_final=True,
     )
     (gone,) = jobs_for(workflow, [{("7", "vae_name"): "none.safetensors"}])
     assert "VAELoader: Value not in list: vae_name: 'none.safetensors'" in owner.draw([gone]).reason
