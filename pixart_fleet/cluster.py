@@ -15,6 +15,16 @@ from pixart_fleet.worker import Task, Worker
 _STORE_BYTES = 256 * 2**20
 """For Ray's object store on this machine; pictures pass through it and do not stay."""
 
+_VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Its own default is 15, which starves a host beside anything else that computes.
+    "RAY_worker_niceness": "0",
+    # On a busy machine Serve else ends its proxy before it has started, again and again.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
+
 
 @dataclass(frozen=True)
 class Share:
@@ -30,8 +40,8 @@ def start_ray(address: str | None, workers: int, share: Share) -> None:
     Raises FleetError where there is no Ray, or none at the address.
     """
     ray = import_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in _VARIABLES.items():
+        os.environ.setdefault(name, value)
     if address is None:
         cpus = max(os.cpu_count() or 1, round(workers * share.cpus + 0.5))
         ray.init(

@@ -13,6 +13,8 @@ from pixart_fleet.workflow import Workflow
 
 _LARGEST_SEED = 2**64 - 1
 _SIDE_STEP = 16
+_APART: dict[str, tuple[Any, Any]] = {"prompt": (str, ...), "seed": (int | None, None)}
+"""Fields whose default is not the workflow's value."""
 
 
 class Wish(BaseModel):
@@ -24,15 +26,19 @@ class Wish(BaseModel):
 def wish_model(workflow: Workflow, limits: Limits) -> type[Wish]:
     """Return the model of a body with what this workflow lets a client set.
 
-    What is left out is the workflow's own, but for the seed, which is then drawn by lot.
+    What is left out is the workflow's own, but for the seed, which is then drawn by lot. What the
+    workflow itself asks for is never too much.
     """
     fields: dict[str, Any] = {}
-    for name, (kind, about) in _fields(limits).items():
+    for name, (kind, bounds) in _fields(limits).items():
         place = workflow.place(name)
-        if place is None or not isinstance(workflow.value(place), kind):
+        own = None if place is None else workflow.value(place)
+        if type(own) is not kind:
             continue
-        own = ... if name == "prompt" else None if name == "seed" else workflow.value(place)
-        fields[name] = (kind | None if name == "seed" else kind, Field(default=own, **about))
+        if "le" in bounds:
+            bounds["le"] = max(bounds["le"], own)
+        kept, default = _APART.get(name, (kind, own))
+        fields[name] = (kept, Field(default=default, **bounds))
     return create_model("Wish", __base__=Wish, **fields)
 
 

@@ -20,6 +20,7 @@ from .processes import marked, wait_until
 # Ray puts its own words into the titles of processes, which this sandbox's kernel may refuse.
 os.environ.setdefault("SPT_NOENV", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session")
