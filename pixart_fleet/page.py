@@ -64,6 +64,7 @@ class State(BaseModel):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body is no text in UTF-8."},
     401: {"model": Problem, "description": "The key is missing or wrong."},
     404: {"model": Problem, "description": "There is no such job, or it is forgotten."},
     409: {"model": Problem, "description": "The picture is not there yet."},
@@ -225,7 +226,7 @@ def application(page: Page, facts: PageFacts) -> FastAPI:
         "POST",
         "/v1/pictures",
         picture,
-        responses=_PICTURE | _JOB | _some(401, 413, 429, 502, 503, 504),
+        responses=_PICTURE | _JOB | _some(400, 401, 413, 429, 502, 503, 504),
         response_class=Response,
         **locked,
     )

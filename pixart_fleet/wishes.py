@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from pixart_fleet.jobs import Job, identify
 from pixart_fleet.limits import Limits
 from pixart_fleet.workflow import Workflow
 
-_LARGEST_SEED = 2**64 - 1
+_SEED_BITS = 53
+"""What every reader of JSON can tell apart; PixArt Sampler itself takes 64."""
 _SIDE_STEP = 16
-_APART: dict[str, tuple[Any, Any]] = {"prompt": (str, ...), "seed": (int | None, None)}
-"""Fields whose default is not the workflow's value."""
+_TEXTS = ("prompt", "negative")
+_ABOUT = {
+    "prompt": "What to draw.",
+    "negative": "What to avoid.",
+    "seed": "By lot, where it is left out.",
+    "width": "In pixels.",
+    "height": "In pixels.",
+    "steps": "Sampling steps.",
+    "guidance": "How closely to follow the prompt.",
+}
 
 
 class Wish(BaseModel):
@@ -30,15 +39,16 @@ def wish_model(workflow: Workflow, limits: Limits) -> type[Wish]:
     workflow itself asks for is never too much.
     """
     fields: dict[str, Any] = {}
-    for name, (kind, bounds) in _fields(limits).items():
+    for name, about in _ABOUT.items():
         place = workflow.place(name)
         own = None if place is None else workflow.value(place)
-        if type(own) is not kind:
+        kind = _kind(name, own, limits)
+        if kind is None:
             continue
-        if "le" in bounds:
-            bounds["le"] = max(bounds["le"], own)
-        kept, default = _APART.get(name, (kind, own))
-        fields[name] = (kept, Field(default=default, **bounds))
+        if name == "seed":
+            kind, own = kind | None, None
+        default = ... if name == "prompt" else own
+        fields[name] = (kind, Field(default=default, description=about))
     return create_model("Wish", __base__=Wish, **fields)
 
 
@@ -47,7 +57,7 @@ def job_of(wish: Wish, workflow: Workflow) -> Job:
     values = {workflow.columns[name]: value for name, value in wish.model_dump().items()}
     seed = workflow.place("seed")
     if seed in values and values[seed] is None:
-        values[seed] = secrets.randbits(63)
+        values[seed] = secrets.randbits(_SEED_BITS)
     changed = workflow.differing(values)
     return Job(identify(workflow, changed), changed)
 
@@ -58,20 +68,23 @@ def seed_of(job: Job, workflow: Workflow) -> int | None:
     return None if place is None else job.values.get(place, workflow.value(place))
 
 
-def _fields(limits: Limits) -> dict[str, tuple[type, dict[str, Any]]]:
-    side = {"ge": _SIDE_STEP, "le": limits.side, "multiple_of": _SIDE_STEP}
-    return {
-        "prompt": (str, {"max_length": limits.letters, "description": "What to draw."}),
-        "negative": (str, {"max_length": limits.letters, "description": "What to avoid."}),
-        "seed": (
-            int,
-            {"ge": 0, "le": _LARGEST_SEED, "description": "By lot, where it is left out."},
-        ),
-        "width": (int, {**side, "description": "In pixels."}),
-        "height": (int, {**side, "description": "In pixels."}),
-        "steps": (int, {"ge": 1, "le": limits.steps, "description": "Sampling steps."}),
-        "guidance": (
-            float,
-            {"ge": 0, "le": 100, "description": "How closely to follow the prompt."},
-        ),
-    }
+def _kind(name: str, own: Any, limits: Limits) -> Any:
+    """Return the type of a field with its bounds, or None where the workflow has it otherwise."""
+    if name in _TEXTS:
+        return Annotated[str, Field(max_length=limits.letters)] if isinstance(own, str) else None
+    if name == "guidance":
+        return Annotated[float, Field(ge=0, le=100)] if isinstance(own, float) else None
+    if type(own) is not int:
+        return None
+    if name == "seed":
+        bounds = Field(ge=0, le=2**_SEED_BITS - 1)
+    elif name == "steps":
+        bounds = Field(ge=1, le=max(limits.steps, own))
+    else:
+        bounds = Field(ge=_SIDE_STEP, le=max(limits.side, own), multiple_of=_SIDE_STEP)
+    return Annotated[int, bounds, BeforeValidator(_whole)]
+
+
+def _whole(value: Any) -> Any:
+    """Return 96.0 as 96, which it is in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -106,21 +106,28 @@ def test_a_wish_is_what_the_workflow_has_within_limits() -> None:
     assert set(model.model_fields) == {
         *("prompt", "negative", "seed", "width", "height", "steps", "guidance")
     }
+    described = model.model_json_schema()["properties"]
+    assert described["height"].items() >= {"minimum": 16, "maximum": 128, "multipleOf": 16}.items()
+    assert described["steps"].items() >= {"type": "integer", "minimum": 1, "maximum": 3}.items()
+    seed, nothing = described["seed"]["anyOf"]
+    assert (seed["minimum"], seed["maximum"], nothing) == (0, 2**53 - 1, {"type": "null"})
     job = job_of(model(prompt="a star", seed=7, steps=3), workflow)
     assert job == jobs_for(workflow, [{PROMPT: "a star", SEED: 7, ("6", "steps"): 3}])[0]
     lots = {seed_of(job_of(model(prompt="a"), workflow), workflow) for _ in range(20)}
     assert len(lots) == 20
-    model(prompt="a", width=128)  # as the workflow itself
+    assert model(prompt="a", width=128.0) == model(prompt="a"), "as the workflow itself"
     for wrong in (
         {},
         {"prompt": "x" * 21},
         {"prompt": 5},
         {"prompt": "a", "steps": 4},
         {"prompt": "a", "steps": "2"},
+        {"prompt": "a", "steps": 1.5},
+        {"prompt": "a", "steps": True},
         {"prompt": "a", "width": 144},
         {"prompt": "a", "height": 100},
         {"prompt": "a", "seed": -1},
-        {"prompt": "a", "seed": 2**64},
+        {"prompt": "a", "seed": 2**53},
         {"prompt": "a", "guidance": float("nan")},
         {"prompt": "a", "colour": "red"},
     ):
