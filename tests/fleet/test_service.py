@@ -49,11 +49,11 @@ class Service:
     process: subprocess.Popen[bytes]
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return requests.get(self.address + path, headers=_headers(), timeout=60, **more)
+        return requests.get(self.address + path, headers=_headers(), timeout=150, **more)
 
     def draw(self, wish: dict[str, Any], **more: Any) -> requests.Response:
         url = f"{self.address}/v1/pictures"
-        return requests.post(url, json=wish, headers=_headers(), timeout=60, **more)
+        return requests.post(url, json=wish, headers=_headers(), timeout=150, **more)
 
     def together(self, wishes: list[dict[str, Any]]) -> list[requests.Response]:
         with ThreadPoolExecutor(len(wishes)) as pool:
@@ -94,7 +94,7 @@ def service(facts: HostFacts, tmp_path_factory: pytest.TempPathFactory) -> Itera
         )
     running = Service(f"http://127.0.0.1:{port}", mark, process)
     try:
-        wait_until(running.is_ready, 150, "ready")
+        wait_until(running.is_ready, 240, "ready")
         yield running
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
