@@ -171,7 +171,7 @@ def test_a_host_that_dies_is_replaced_and_what_waited_is_no_try(
     async def both() -> list[Any]:
         drawing = asyncio.gather(owner.worker.draw([long]), owner.worker.draw([short]))
         await kill()
-        return await drawing
+        return list(await drawing)
 
     drawn = owner._loop.run(both())
     assert [one.counts for one in drawn] == [True, False]
