@@ -70,9 +70,9 @@ def _from_csv(text: str, path: Path, workflow: Workflow) -> Iterator[Row]:
         yield Row(
             line,
             {
-                place: _parse(cell, name, workflow.value(place), path, line)
+                place: _parse(cell, name, workflow.kind(place), path, line)
                 for name, place, cell in zip(header, places, cells, strict=True)
-                if cell or isinstance(workflow.value(place), str)
+                if cell or workflow.kind(place) is str
             },
         )
 
@@ -114,7 +114,7 @@ def _from_jsonl(text: str, path: Path, workflow: Workflow) -> Iterator[Row]:
         yield Row(
             line,
             {
-                place: _typed(value, name, workflow.value(place), path, line)
+                place: _typed(value, name, workflow.kind(place), path, line)
                 for place, (name, value) in zip(places, named.items(), strict=True)
             },
         )
@@ -158,9 +158,8 @@ def _unknown(name: str, path: Path, line: int, workflow: Workflow) -> FleetError
     )
 
 
-def _parse(cell: str, name: str, example: Any, path: Path, line: int) -> Any:
+def _parse(cell: str, name: str, kind: type, path: Path, line: int) -> Any:
     """Return the value that a CSV's cell stands for, of the type that the workflow has there."""
-    kind = type(example)
     try:
         if kind is bool:
             return _TRUTHS[cell.strip().lower()]
@@ -172,9 +171,8 @@ def _parse(cell: str, name: str, example: Any, path: Path, line: int) -> Any:
     return value
 
 
-def _typed(value: Any, name: str, example: Any, path: Path, line: int) -> Any:
+def _typed(value: Any, name: str, kind: type, path: Path, line: int) -> Any:
     """Return a JSON value, if it is of the type that the workflow has there."""
-    kind = type(example)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):

@@ -73,7 +73,7 @@ def _kind(name: str, own: Any, limits: Limits) -> Any:
     if name in _TEXTS:
         return Annotated[str, Field(max_length=limits.letters)] if isinstance(own, str) else None
     if name == "guidance":
-        return Annotated[float, Field(ge=0, le=100)] if isinstance(own, float) else None
+        return Annotated[float, Field(ge=0, le=100)] if isinstance(own, int | float) else None
     if type(own) is not int:
         return None
     if name == "seed":

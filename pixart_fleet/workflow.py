@@ -25,6 +25,11 @@ PROMPTS = {"prompt": "positive", "negative": "negative"}
 """Columns that name a text by the sampler's input which it feeds."""
 
 _TEXTS = ("text", "texts")
+_FRACTIONS = {
+    *("guidance", "cfg", "denoise", "strength", "strength_model", "strength_clip", "alpha"),
+    *("start_percent", "end_percent", "scale_by", "eta", "s_noise"),
+}
+"""Inputs that take fractions, though the editor writes 5.0 as 5."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Workflow:
     def value(self, place: Place) -> Any:
         """Return the workflow's own value of an input."""
         return self.graph[place[0]]["inputs"][place[1]]
+
+    def kind(self, place: Place) -> type:
+        """Return the type of an input's values."""
+        kind = type(self.value(place))
+        return float if kind is int and place[1] in _FRACTIONS else kind
 
     def differing(self, values: Values) -> dict[Place, Any]:
         """Return those values that are not the workflow's own."""

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pixart_fleet.errors import FleetError
+from pixart_fleet.jobs import make_jobs
 from pixart_fleet.rows import Row, read_rows
 from pixart_fleet.workflow import Workflow, read_workflow
 
-from .lists import WORKFLOW
+from .lists import WORKFLOW, small_workflow
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,14 @@ def test_a_bad_list_is_a_sentence_with_its_line(
 ) -> None:
     with pytest.raises(FleetError, match=said):
         rows_of(content, suffix, tmp_path, workflow)
+
+
+def test_what_takes_fractions_takes_them_where_the_editor_wrote_none(tmp_path: Path) -> None:
+    workflow = small_workflow(guidance=5)
+    for content, suffix in (("guidance\n4.5\n5\n", ".csv"), ('{"guidance": 4.5}\n{}', ".jsonl")):
+        first, second = make_jobs(rows_of(content, suffix, tmp_path, workflow), workflow)
+        assert first.values == {("6", "guidance"): 4.5}
+        assert second.values == {}, "5.0 is 5"
 
 
 def test_a_list_that_is_not_there_is_a_sentence(tmp_path: Path, workflow: Workflow) -> None:
