@@ -173,11 +173,16 @@ def _parse(cell: str, name: str, kind: type, path: Path, line: int) -> Any:
 
 def _typed(value: Any, name: str, kind: type, path: Path, line: int) -> Any:
     """Return a JSON value, if it is of the type that the workflow has there."""
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise _wrong(name, value, kind, path, line)
-    return value
+    if kind is float and type(value) in (int, float):
+        try:
+            number = float(value)
+        except OverflowError as error:
+            raise _wrong(name, value, kind, path, line) from error
+        if math.isfinite(number):
+            return number
+    elif type(value) is kind:
+        return value
+    raise _wrong(name, value, kind, path, line)
 
 
 def _wrong(name: str, value: Any, kind: type, path: Path, line: int) -> FleetError:

@@ -65,6 +65,7 @@ def test_csv_and_jsonl_say_the_same(tmp_path: Path, workflow: Workflow) -> None:
         ('{"seed": 1}\n{"seed": true}\n', ".jsonl", r"line 2 .*'True' for seed, expected a whole"),
         ('{"seed": 1}\n{"seed": 1.5}\n', ".jsonl", r"line 2 .*'1.5' for seed"),
         ('{"guidance": NaN}\n', ".jsonl", r"line 1 .*'nan' for guidance"),
+        ('{"guidance": 1' + 400 * "0" + "}", ".jsonl", r"line 1 .*0' for guidance, expected a num"),
         ('{"seed": 1}\n\n[1]\n', ".jsonl", r"line 3 .*found a list, expected a JSON object"),
         ('{"seed": 1\n', ".jsonl", r"line 1 .*expected one JSON object a line"),
         ("prompt\n", ".csv", r"found no rows"),
