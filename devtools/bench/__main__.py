@@ -6,6 +6,8 @@ import argparse
 import importlib
 
 _BENCHES = {
+    "crowd": "how many workers one driver of the fleet can keep busy, with workers that sleep",
+    "fleet": "what the fleet adds to a prompt, and what two workers and batches gain",
     "load": "time and memory of loading a full-size file, against ComfyUI's own loader",
     "solvers": "adherence and distance to the solution, by solver and steps, ours and ComfyUI's",
     "t5": "time, memory and error of T5-XXL in every precision",

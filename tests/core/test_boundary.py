@@ -22,6 +22,10 @@ HOST_SIDE_MAY = sys.stdlib_module_names | {
 CORE = sorted((ROOT / "pixart_core").rglob("*.py"))
 NODES = sorted((ROOT / "nodes").glob("*.py"))
 HOST_SIDE = sorted((ROOT / "nodes" / "host").glob("*.py"))
+FLEET = sorted((ROOT / "pixart_fleet").glob("*.py"))
+FLEET_MAY = sys.stdlib_module_names | {
+    *("pixart_fleet", "ray", "aiohttp", "fastapi", "pydantic", "prometheus_client", "tqdm")
+}
 SHIPPED = [ROOT / "__init__.py", *CORE, *NODES, *HOST_SIDE]
 FORBIDDEN_CALLS = {"eval", "exec", "print", "__import__", "compile"}
 FORBIDDEN_IMPORTS = {"subprocess", "socket", "urllib", "requests", "ctypes", "importlib"}
@@ -86,6 +90,19 @@ def test_shipped_code_is_harmless(path: Path) -> None:
     modules = {module for level, module in imports_of(path) if not level} - HARMLESS_PARTS
     forbidden = FORBIDDEN_IMPORTS - ({"ctypes"} if path == MEMORY else set())
     assert not {module.split(".")[0] for module in modules} & forbidden
+
+
+@pytest.mark.parametrize("path", FLEET, ids=name_of)
+def test_the_fleet_stands_beside_the_pack(path: Path) -> None:
+    """It ships without the tools, and knows the nodes by their names alone."""
+    for level, module in imports_of(path):
+        assert not level
+        assert module.split(".")[0] in FLEET_MAY
+
+
+def test_the_pack_knows_no_fleet() -> None:
+    for path in SHIPPED:
+        assert "pixart_fleet" not in path.read_text(encoding="utf-8")
 
 
 def test_pickle_is_only_named_for_its_errors() -> None:
