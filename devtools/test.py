@@ -30,7 +30,7 @@ _LEAST_COVERED = 95
 _NO_BROWSER = "--no-browser"
 _ALL_TESTS = [
     # The long files first, so that both processes end together.
-    *("tests/host", "tests/browser", "tests/core"),
+    *("tests/host", "tests/fleet", "tests/browser", "tests/core"),
     *(f"--cov={ROOT / part}" for part in ("nodes", "pixart_core")),
     *("--cov-branch", "--cov-report=term-missing:skip-covered"),
     *(f"--cov-fail-under={_LEAST_COVERED}", "--durations=25"),
