@@ -10,6 +10,7 @@ _BENCHES = {
     "fleet": "what the fleet adds to a prompt, and what two workers and batches gain",
     "load": "time and memory of loading a full-size file, against ComfyUI's own loader",
     "solvers": "adherence and distance to the solution, by solver and steps, ours and ComfyUI's",
+    "speed": "seconds and memory of drawing, against diffusers and ComfyUI's own PixArt",
     "t5": "time, memory and error of T5-XXL in every precision",
 }
 
