@@ -8,9 +8,12 @@ import importlib
 _BENCHES = {
     "crowd": "how many workers one driver of the fleet can keep busy, with workers that sleep",
     "fleet": "what the fleet adds to a prompt, and what two workers and batches gain",
+    "growth": "time and memory of drawing against pixels, batch, steps and prompt length",
     "load": "time and memory of loading a full-size file, against ComfyUI's own loader",
+    "memory": "the host's memory stage by stage, with full-size random weights",
     "solvers": "adherence and distance to the solution, by solver and steps, ours and ComfyUI's",
     "speed": "seconds and memory of drawing, against diffusers and ComfyUI's own PixArt",
+    "start": "seconds that loading the pack adds to ComfyUI's start",
     "t5": "time, memory and error of T5-XXL in every precision",
 }
 

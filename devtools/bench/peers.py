@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -77,6 +77,13 @@ class Peers:
         for name, model in self.ablations().items() if parts else ():
             found[name] = lambda model=model: self._ksampler(model, task)  # type: ignore[misc]
         return found
+
+    def draw(self, task: Task, tokens: int) -> Tensor:
+        """Draw by ours with a prompt of so many tokens."""
+        generator = torch.Generator().manual_seed(3)
+        shape = (1, tokens, self.captions[0].shape[-1])
+        prompt = torch.randn(shape, generator=generator)
+        return self._ksampler(self.ours, task, captions=(prompt, self.captions[1]))
 
     def ablations(self) -> dict[str, Any]:
         """Return our MODEL without each of its shortcuts, and without any."""
@@ -179,11 +186,17 @@ class Peers:
             )
 
     @torch.inference_mode()
-    def _ksampler(self, model: Any, task: Task, precision: str = "") -> Tensor:
+    def _ksampler(
+        self,
+        model: Any,
+        task: Task,
+        precision: str = "",
+        captions: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         import comfy.sample
 
         empty = torch.zeros(task.batch, 4, task.side // 8, task.side // 8)
-        positive, negative = ([[caption, {}]] for caption in self.captions)
+        positive, negative = ([[caption, {}]] for caption in captions or self.captions)
         with _precision(precision):
             found: Tensor = comfy.sample.sample(
                 *(model, self._noise(task), task.steps, GUIDANCE, "dpmpp_2m", "sgm_uniform"),
