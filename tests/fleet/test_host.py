@@ -72,6 +72,7 @@ def owner(facts: HostFacts, workflow: Workflow) -> Iterator[Owner]:
     made.ready()
     yield made
     made.close()
+    demo.cache_clear()  # the host's objects do not bear to outlive its modules
 
 
 def test_pictures_are_those_of_one_server_to_the_bit(
