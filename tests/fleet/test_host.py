@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import signal
@@ -66,13 +67,20 @@ def workflow() -> Workflow:
     return small_workflow()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _demo_let_go() -> Iterator[None]:
+    """Drop the demo model in the end: the host's objects do not bear to outlive its modules."""
+    yield
+    demo.cache_clear()
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def owner(facts: HostFacts, workflow: Workflow) -> Iterator[Owner]:
     made = Owner(Task(facts, workflow, job_seconds=60))
     made.ready()
     yield made
     made.close()
-    demo.cache_clear()  # the host's objects do not bear to outlive its modules
 
 
 def test_pictures_are_those_of_one_server_to_the_bit(
