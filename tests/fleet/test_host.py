@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import signal
@@ -64,6 +65,14 @@ class Owner:
 @pytest.fixture(scope="module")
 def workflow() -> Workflow:
     return small_workflow()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _demo_let_go() -> Iterator[None]:
+    """Drop the demo model in the end: the host's objects do not bear to outlive its modules."""
+    yield
+    demo.cache_clear()
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
