@@ -51,6 +51,8 @@ def test_all_is_drawn_once_and_little_is_under_way(hire: Callable[..., Any]) -> 
             yield [job]
 
     with Crew(hire, dismiss, WORKERS) as crew:
+        while crew.ready < WORKERS:
+            work(crew, [jobs_that(0.01)])
         for burst in crew.work(source()):
             ended += burst
     assert sorted(one.job.lines for one in ended) == [job.lines for job in jobs]
