@@ -105,7 +105,7 @@ COMMANDS = {
     ),
     "bench": Command(
         "devtools.bench.__main__",
-        "measure time and memory: `bench load`",
+        "measure time, memory and what they cost: `bench --help` lists it",
         {"torch": "torch", **_PACK, "tqdm": "tqdm"},
     ),
     "templates": Command(

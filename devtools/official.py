@@ -30,7 +30,9 @@ def main(arguments: list[str]) -> int:
         print(f"{_state(file, folder):8} {file.gigabytes:5.2f} GB  {file.folder}/{file.name}")
         print(f"{'':20} {file.url}")
     where = folder.absolute() if folder else "no folder given: see --models"
-    print(f"\nLooked in: {where}\nRename a file to the name above: many are called alike.")
+    print(f"\nLooked in: {where}")
+    print("Several files are downloaded under one name (diffusion_pytorch_model.safetensors, …):")
+    print("give each the name that stands above. Which go together: the README's Files.")
     return 0
 
 

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     path = build(chosen.out)
     print(f"{len(shipped_files())} files, {path.stat().st_size / 1e6:.2f} MB")
-    print(path.absolute())
+    print(f"To try it, unpack it into a folder of ComfyUI's custom_nodes: {path.absolute()}")
     return 0
 
 

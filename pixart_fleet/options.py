@@ -80,12 +80,15 @@ def parse(arguments: Sequence[str]) -> RunOptions | ServeOptions:
 
 
 def default_comfyui() -> Path | None:
-    """Return the ComfyUI that the pack lies in, or the one that COMFYUI_PATH names."""
+    """Return the ComfyUI that COMFYUI_PATH names, that the pack lies in, or that dev.py made."""
     named = os.environ.get("COMFYUI_PATH")
     if named:
         return Path(named)
     around = PACK.parent.parent
-    return around if (around / "main.py").is_file() and PACK.parent.name == "custom_nodes" else None
+    if (around / "main.py").is_file() and PACK.parent.name == "custom_nodes":
+        return around
+    made = sorted(main.parent for main in PACK.glob(".cache/host-*/main.py"))
+    return made[-1] if made else None
 
 
 def _run(chosen: argparse.Namespace, common: dict[str, object]) -> RunOptions:

@@ -6,13 +6,15 @@ import { ComfyWidgets } from "../../scripts/widgets.js";
 const NAME = "pixart_said";
 
 function show(node, lines) {
-  const shown = node.widgets?.find((widget) => widget.name === NAME) ?? add(node);
-  shown.value = lines.join("\n");
+  const there = node.widgets?.find((widget) => widget.name === NAME);
+  if (there || lines.length) {
+    (there ?? add(node)).value = lines.join("\n");
+  }
 }
 
 function add(node) {
   const { widget } = ComfyWidgets.STRING(node, NAME, ["STRING", { multiline: true }], app);
-  widget.label = "";
+  widget.label = " "; // an empty one would show the name
   // Neither saved with the workflow nor sent to the server: it is no input.
   widget.serialize = false;
   widget.options = { ...widget.options, serialize: false, read_only: true };

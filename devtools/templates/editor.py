@@ -12,7 +12,11 @@ Info = Mapping[str, Any]
 
 _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 _WIDTH, _WIDE = 340, 420
-_COLUMN, _GAP, _TOP = 480, 70, 60
+_GUTTER, _GAP, _TOP = 60, 70, 60
+_BELOW_NOTE = ("PixArtResolution",)
+_BELOW_SOURCE = ("SaveImage", "PreviewImage")
+"""Kinds that stand elsewhere than right of what they wait for, so that a graph opens large enough
+to be read."""
 _TITLE, _SLOT, _LINE, _TEXT, _SAID = 40, 22, 28, 150, 90
 _SHOWN = {"PixArtModelLoader": 74, "PixArtTextEncode": 58, "PixArtResolution": 110}
 """Height of what the pack's own part of the editor puts under its nodes."""
@@ -172,19 +176,31 @@ def _size(node: Node, info: Info) -> tuple[int, int]:
 
 
 def _places(template: Template, info: Info) -> dict[int, tuple[int, int]]:
-    """Return where each node stands: as far right as what it waits for, below its neighbours."""
-    depth: dict[int, int] = {}
+    """Return where each node stands, columns being as wide as their widest."""
+    columns, sizes = _columns(template), {n.number: _size(n, info) for n in template.nodes}
+    note = _note(template)
+    widest, bottom = {0: note["size"][0]}, {0: _TOP + note["size"][1] + _GAP}
+    tops = {}
+    for number, column in columns.items():
+        width, height = sizes[number]
+        tops[number] = bottom.get(column, _TOP)
+        bottom[column] = tops[number] + height + _GAP
+        widest[column] = max(width, widest.get(column, 0))
+    left = {c: sum(widest[k] + _GUTTER for k in widest if k < c) for c in widest}
+    return {number: (left[column], tops[number]) for number, column in columns.items()}
+
+
+def _columns(template: Template) -> dict[int, int]:
+    """Return the column of each node, right of what it waits for; the note is in column 0."""
+    columns: dict[int, int] = {}
     for node in template.nodes:
-        before = [depth[v.node.number] for v in node.inputs.values() if isinstance(v, Link)]
-        depth[node.number] = 1 + max(before, default=-1)
-    bottom: dict[int, int] = {}
-    places = {}
-    for node in template.nodes:
-        column = depth[node.number]
-        y = bottom.get(column, _TOP)
-        places[node.number] = (_COLUMN * (column + 1), y)
-        bottom[column] = y + _size(node, info)[1] + _GAP
-    return places
+        before = [columns[v.node.number] for v in node.inputs.values() if isinstance(v, Link)]
+        last = max(before, default=0)
+        if node.kind in _BELOW_NOTE:
+            columns[node.number] = 0
+        else:
+            columns[node.number] = last if node.kind in _BELOW_SOURCE else last + 1
+    return columns
 
 
 def _note(template: Template) -> dict[str, Any]:
