@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...pixart_core.checkpoint.foreign import some
+from ...pixart_core.errors import CheckpointError
 from ...pixart_core.lora.adapters import Alpha, alpha_of, host_parts
 from ...pixart_core.lora.reading import Adapter, LoraFile, read_lora
 from ...pixart_core.lora.settings import PEFT_ALPHA
@@ -23,11 +25,20 @@ _PREFIX = "diffusion_model."
 def apply_lora(model: Any, path: Path, strength: float, alpha: float) -> tuple[Any, str]:
     """Return a MODEL with a LoRA on it, and what was found in the file; the given one stays.
 
-    ``alpha`` above 0 is taken instead of the file's. Raises CheckpointError for a file that cannot
-    be read, has nothing for the model, or does not fit it.
+    ``alpha`` above 0 is taken instead of the file's. Raises CheckpointError for a strength
+    that is no number, and for a file that cannot be read, has nothing for the model, or does not
+    fit it.
     """
     failed = "The LoRA cannot be put onto this model"
     require_pixart(model.model, failed, "or use ComfyUI's own LoRA loader for other models.")
+    # The host's own limits let NaN through, and torch's attention makes zeros of it.
+    if not math.isfinite(strength):
+        raise CheckpointError(
+            failed,
+            found=f"a strength of {strength}",
+            expected="a number",
+            advice="Set Strength to 1 if in doubt.",
+        )
     weights = model.model.diffusion_model.state_dict()
     targets = targets_of({key: tuple(weight.shape) for key, weight in weights.items()})
     file = read_lora(path, targets)

@@ -55,6 +55,10 @@ def read_formats(file: T5File) -> Formats:
             raise _unusable(file, found, "the format of each quantised layer")
     for module, name in by_module.items():
         _check_layer(file, module, name, extras.get(module + SCALE))
+    for key, tensor in file.tensors.items():
+        if not tensor.is_floating_point() and key.removesuffix("weight") not in by_module:
+            found = f"{tensor.dtype} in {key}, of which no format is told"
+            raise _unusable(file, found, "numbers with a fraction where nothing is quantised")
     return Formats(extras, by_module)
 
 
@@ -109,6 +113,9 @@ def _check_layer(file: T5File, module: str, name: str, scale: Tensor | None) -> 
     # Blocks' scales may be bytes.
     if scale.is_floating_point():
         check_finite(module + SCALE, scale)
+    elif name in (*_ONE_SCALE, _ROW_SCALES):
+        found = f"scales of {key} as {scale.dtype}"
+        raise _unusable(file, found, f"numbers with a fraction in the format {name}")
 
 
 def _unusable(file: T5File, found: str, expected: str) -> CheckpointError:

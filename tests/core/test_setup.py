@@ -85,7 +85,7 @@ def test_pins_name_one_archive_and_exact_versions() -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", pins.host.sha256)
     assert pins.host.version in pins.host.file
     for requirement in pins.requirements():
-        assert re.fullmatch(r"[A-Za-z0-9-]+==\d+(\.\d+)+", requirement)
+        assert re.fullmatch(r"[A-Za-z0-9-]+(\[[a-z,]+\])?==\d+(\.\d+)+", requirement)
 
 
 def test_what_a_command_needs_is_pinned() -> None:

@@ -18,6 +18,7 @@ class Clerk:
 
     def __init__(self, can_start: bool = True) -> None:
         self.can_start = can_start
+        self._queue = asyncio.Lock()
 
     async def ready(self) -> str:
         if not self.can_start:
@@ -25,6 +26,10 @@ class Clerk:
         return "here"
 
     async def draw(self, jobs: Sequence[Job]) -> Drawn | NotDrawn:
+        async with self._queue:  # one after the other, as a host does
+            return await self._draw(jobs)
+
+    async def _draw(self, jobs: Sequence[Job]) -> Drawn | NotDrawn:
         wishes = [job.values.get(DO, 0) for job in jobs]
         if "die" in wishes:
             os._exit(1)
