@@ -42,6 +42,8 @@ class Ended:
 class _Work:
     jobs: tuple[Job, ...]
     failures: int = 0
+    alone: bool = False
+    """Whether it was with a worker that died: beside others it might cost them their tries."""
 
 
 @dataclass(eq=False)
@@ -74,6 +76,7 @@ class Crew:
         self.members: list[_Member] = []
         self._room: dict[_Member, None] = {}
         self._again: deque[_Work] = deque()
+        self._alone: deque[_Work] = deque()
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._failed_starts = 0
 
@@ -100,7 +103,8 @@ class Crew:
         under_way = True
         while under_way:
             self._feed(source)
-            under_way = bool(self._again) or any(member.flight for member in self.members)
+            left = self._again or self._alone
+            under_way = bool(left) or any(member.flight for member in self.members)
             if under_way or self._has_more(source):
                 under_way = True
                 yield [ended for event in self._burst() for ended in self._handle(event)]
@@ -114,10 +118,13 @@ class Crew:
 
     def _feed(self, source: Iterator[Sequence[Job]]) -> None:
         while self._room:
-            work = self._next(source)
+            idle = (member for member in self._room if not member.flight)
+            member = next(idle if self._alone else iter(self._room), None)
+            if member is None:  # what must be alone waits for a worker with nothing else
+                return
+            work = self._alone.popleft() if self._alone else self._next(source)
             if work is None:
                 return
-            member = next(iter(self._room))
             # To the end of the line, so that each gets one before any gets a second.
             del self._room[member]
             member.flight.append(work)
@@ -131,7 +138,8 @@ class Crew:
         return None if following is None else _Work(tuple(following))
 
     def _make_room(self, member: _Member) -> None:
-        if member.is_ready and not member.is_gone and len(member.flight) < self.depth:
+        full = len(member.flight) >= self.depth or any(work.alone for work in member.flight)
+        if member.is_ready and not member.is_gone and not full:
             self._room[member] = None
 
     def _await(self, reference: Any, member: _Member, work: _Work | None) -> None:
@@ -177,15 +185,16 @@ class Crew:
                 node=result.node,
             )
 
-    def _retry(self, work: _Work, result: NotDrawn) -> Iterator[Ended]:
+    def _retry(self, work: _Work, result: NotDrawn, alone: bool = False) -> Iterator[Ended]:
         """Put work back; after a failure job by job, so that one does not spoil the others."""
         failures = work.failures + result.counts
+        waiting = self._alone if alone else self._again
         if not result.counts:
-            self._again.append(work)
+            waiting.append(_Work(work.jobs, failures, alone))
         elif len(work.jobs) > 1:
-            self._again.extend(_Work((job,), failures) for job in work.jobs)
+            waiting.extend(_Work((job,), failures, alone) for job in work.jobs)
         elif failures < MOST_TRIES:
-            self._again.append(_Work(work.jobs, failures))
+            waiting.append(_Work(work.jobs, failures, alone))
         else:
             yield Ended(work.jobs[0], error=result.reason, tries=failures)
 
@@ -193,6 +202,7 @@ class Crew:
         """Replace a worker that has died, and put its work back.
 
         What it drew may be what ended it, so that counts as a try; what waited behind does not.
+        Which is which cannot be told for sure, so each is tried again alone.
         """
         member.is_gone = True
         self.members.remove(member)
@@ -205,7 +215,7 @@ class Crew:
         self._add()
         reason = f"its worker ended: {first_line(error)}"
         for place, work in enumerate(member.flight):
-            yield from self._retry(work, NotDrawn(reason, counts=place == 0))
+            yield from self._retry(work, NotDrawn(reason, counts=place == 0), alone=True)
 
     def _add(self) -> None:
         member = _Member(self._hire())

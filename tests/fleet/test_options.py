@@ -56,11 +56,16 @@ def test_numbers_have_bounds(wrong: list[str], capsys: pytest.CaptureFixture[str
 
 
 def test_comfyui_is_asked_for_where_it_is_not_known(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr("pixart_fleet.options.PACK", tmp_path)
     with pytest.raises(SystemExit):
         parse(RUN[:-2])
     assert "--comfyui" in capsys.readouterr().err
+    made = tmp_path / ".cache" / "host-1.0"
+    made.mkdir(parents=True)
+    (made / "main.py").touch()
+    assert parse(RUN[:-2]).facts.comfyui == made
     monkeypatch.setenv("COMFYUI_PATH", "/opt/ComfyUI")
     assert parse(RUN[:-2]).facts.comfyui == Path("/opt/ComfyUI")
