@@ -81,7 +81,7 @@ def added(class_type: str, **inputs: Any) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     "graph",
     [
-        added("PixArtAccelerate", model=["1", 0]),
+        added("RescaleCFG", model=["1", 0]),
         added("PixArtNullConditioning", model=["1", 0], positive=["3", 0]),
         added("SaveImage", images=["3", 1], filename_prefix="reads the encoded text"),
         added("PixArtSampler", **small_workflow().graph["6"]["inputs"]),
