@@ -92,6 +92,10 @@ class HostClient:
         wishes = {"unload_models": unload_models, "free_memory": free_memory}
         self._request("POST", "/free", json=wishes)
 
+    def forget(self) -> None:
+        """Let the host drop its history: every prompt that has run, whole, with its results."""
+        self._request("POST", "/history", json={"clear": True})
+
     def image(self, image: Image) -> bytes:
         """Return the bytes of a picture file that the host has saved."""
         content: bytes = self._request("GET", "/view", params=vars(image)).content

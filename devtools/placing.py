@@ -19,14 +19,23 @@ _FOLDERS = (
 )
 
 
-def furnish(base: Path, models: Mapping[str, Sequence[Path]], pack: Path = ROOT) -> None:
+def furnish(
+    base: Path,
+    models: Mapping[str, Sequence[Path]],
+    pack: Path = ROOT,
+    beside: Sequence[Path] = (),
+) -> None:
     """Make a host's folders in ``base`` and place ``pack`` and ``models`` (folder -> files).
+
+    ``beside`` are other custom nodes of one file each.
 
     Raises Failure where a model is not there.
     """
     for folder in _FOLDERS:
         (base / folder).mkdir(parents=True)
     _place_pack(pack, base / "custom_nodes" / PACK)
+    for path in beside:
+        _copy(path, base / "custom_nodes" / path.name)
     for folder, paths in models.items():
         target = base / "models" / folder
         target.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,8 @@ class HostServer:
 
     ``models`` maps a folder below ``models/`` to the files (or model folders) placed there;
     ``port`` defaults to a free one; ``pack`` is the folder that becomes the host's custom node;
-    ``variables`` are added to the process's environment.
+    ``beside`` are other custom nodes of one file each; ``variables`` are added to the process's
+    environment.
     The process and ``base`` are gone on exit however the block ends, unless this process itself
     is killed outright. Entering raises Failure when the host does not answer within five minutes.
     """
@@ -48,10 +49,12 @@ class HostServer:
         arguments: Sequence[str] = (),
         port: int | None = None,
         pack: Path = ROOT,
+        beside: Sequence[Path] = (),
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.models = dict(models or {})
         self.pack = pack
+        self.beside = tuple(beside)
         self.variables = dict(variables or {})
         self.host = host_folder()
         self.arguments = tuple(arguments)
@@ -94,7 +97,7 @@ class HostServer:
         self.base = Path(tempfile.mkdtemp(prefix="pixart-host-"))
         self._catch_signals()
         try:
-            furnish(self.base, self.models, self.pack)
+            furnish(self.base, self.models, self.pack, self.beside)
             self._start()
             self._wait_until_it_answers()
             self.seconds_to_start = time.monotonic() - began

@@ -24,6 +24,7 @@ from .kinds import EDGES
 from .queue import Queue
 from .usage import Usage, growth_of, usage_of
 
+_GIVING_BACK = Path(__file__).parent / "giving_back.py"
 _MOST_GROWTH = 0.05
 _EARLY = 0.2
 """After which share of the prompts the first look is taken, when all that can be is freed."""
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of plot and figures")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder, HostServer(files.models(Path(folder))) as server:
+    with TemporaryDirectory() as folder, _server(Path(folder)) as server:
         noise = Image.effect_noise((128, 128), 80).convert("RGB")
         noise.save(server.base / "input" / EDGES)
         counts, faults, usages, course = soak(server, chosen.prompts, chosen.seed)
@@ -59,6 +60,10 @@ def main(arguments: list[str]) -> int:
         print(f"FAULT: {fault}")
     print(f"plot: {chosen.out / 'soak.png'}\n{len(faults)} faults")
     return int(bool(faults))
+
+
+def _server(folder: Path) -> HostServer:
+    return HostServer(files.models(folder), beside=[_GIVING_BACK])
 
 
 def soak(

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import requests
 from PIL import Image
 
 from devtools.client import Event, ExecutionFailed, HostClient, Interrupted, Rejected
@@ -22,6 +23,8 @@ _LONG, _LATEST = 400, 15
 """Steps of a prompt that is to be interrupted, and after how many at most: so many are left that it
 cannot end by itself before the interrupt has come."""
 _SETTLE_SECONDS = 1.0
+_AT_ONCE, _TIMES = 32, 8
+"""Of requests that wake the threads: the host has at most 32 for them."""
 _SHARES = {"good": 60, "two at once": 10, "interrupted": 12, "bad": 12, "free": 6}
 
 
@@ -48,6 +51,7 @@ class Queue:
         for kind in GOOD:
             for seed in _SEEDS:
                 self._references[kind, seed] = self._drawn(self._client, kind, seed)
+        self._wake_threads()
         alike = len(self._references) - len(set(self._references.values()))
         if alike:
             self.faults.append(f"{alike} of the references equal others, so tell nothing apart")
@@ -63,7 +67,21 @@ class Queue:
         self._client.free()
         self._check(self._client, "plain", _SEEDS[0])
         self._client.free()
-        time.sleep(_SETTLE_SECONDS)
+        time.sleep(_SETTLE_SECONDS)  # the host does it between two prompts, when it looks next
+        # The host keeps some 20 KB of every prompt, up to 10,000 prompts.
+        self._client.forget()
+        address = f"http://{self._server.address}/soak/give_back"
+        requests.post(address, timeout=60).raise_for_status()
+
+    def _wake_threads(self) -> None:
+        """Let the host make all threads that answer requests, as many would in the course of time.
+
+        It makes another whenever it has none to spare, up to a fixed number.
+        """
+        graph = graph_of(GOOD["plain"], _SEEDS[0], f"soak-{next(self._numbers)}")
+        (picture,) = self._client.run(graph).images()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self._client.image, [picture] * _AT_ONCE * _TIMES))
 
     def _drawn(self, client: HostClient, kind: str, seed: int) -> str:
         graph = graph_of(GOOD[kind], seed, f"soak-{next(self._numbers)}")
