@@ -7,6 +7,7 @@ import importlib
 
 _BENCHES = {
     "crowd": "how many workers one driver of the fleet can keep busy, with workers that sleep",
+    "easycache": "what ComfyUI's step cache saves on our model, and what it costs in pictures",
     "fleet": "what the fleet adds to a prompt, and what two workers and batches gain",
     "growth": "time and memory of drawing against pixels, batch, steps and prompt length",
     "load": "time and memory of loading a full-size file, against ComfyUI's own loader",

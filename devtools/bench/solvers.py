@@ -18,15 +18,14 @@ from tqdm import tqdm
 from demo.judge import judge
 from demo.trials import Trial, small_trials
 from devtools.contact_sheet import contact_sheet
-from devtools.inprocess import import_pack
 from devtools.interval import share_of
-from devtools.models import demo_models
 from devtools.reference import relative_error
 from pixart_core.sampling.solvers import SOLVERS
 
+from .demo_model import GUIDANCE, DemoModel
+
 STEPS = (2, 3, 4, 6, 8, 10, 14, 20, 25, 30, 40, 50)
 _EXACT_STEPS = 200
-_GUIDANCE = 4.5
 _NEAR = 0.05
 """How far below its best adherence a solver may be where its curve has its knee."""
 
@@ -64,36 +63,16 @@ class Point:
 
 
 class Studio:
-    """The demo model in this process, and a list of prompts with their seeds."""
+    """The demo model, and a list of prompts with their seeds."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
-        import_pack()
-        import comfy.sd
-        import comfy.utils
-        from pixart_pack.nodes.host import conditioning, loading, text_encoder
+        self._demo = DemoModel()
+        self._prompts = self._demo.prompts(trials)
+        self.trials, self.pictures = list(trials), self._demo.pictures
 
-        models = {folder: paths[0] for folder, paths in demo_models().items()}
-        self.trials = list(trials)
-        self.model = loading.load_model(models["diffusion_models"], "auto", "fp32").patcher
-        clip = text_encoder.load_text_encoder(models["text_encoders"], "fp32", "cpu")
-        self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(models["vae"])))
-        prompts = [trial.prompt for trial in trials]
-        encode = conditioning.encode_prompts
-        self.positive = encode(clip, prompts, "auto", self.model).conditioning
-        self.negative = encode(clip, [""], "auto", self.model).conditioning
-        self.latent = {"samples": torch.zeros(len(trials), 4, 16, 16)}
-
-    @torch.inference_mode()
     def ours(self, solver: str, steps: int) -> Tensor:
         """Return what PixArt Sampler ends with."""
-        from pixart_pack.nodes.host.sampler import Settings, sample
-
-        seeds = ",".join(str(trial.seed) for trial in self.trials)
-        guidance = _GUIDANCE if SOLVERS[solver].guided else 1.0
-        settings = Settings(0, steps, guidance, solver, 1.0, seeds)
-        out, _ = sample(self.model, self.positive, self.negative, self.latent, settings)
-        found: Tensor = out["samples"]
-        return found
+        return self._demo.draw(self._prompts, solver, steps)
 
     @torch.inference_mode()
     def theirs(self, name: str, steps: int) -> Tensor:
@@ -101,22 +80,16 @@ class Studio:
         import comfy.sample
 
         sampler, scheduler = HOSTS[name]
-        empty = self.latent["samples"]
+        empty = self._prompts.empty
         rows = [comfy.sample.prepare_noise(empty[:1], trial.seed) for trial in self.trials]
-        guidance = 1.0 if sampler == "lcm" else _GUIDANCE
+        guidance = 1.0 if sampler == "lcm" else GUIDANCE
         found: Tensor = comfy.sample.sample(
-            *(self.model, torch.cat(rows), steps, guidance, sampler, scheduler),
-            *(self.positive, self.negative, empty),
+            *(self._demo.model, torch.cat(rows), steps, guidance, sampler, scheduler),
+            *(self._prompts.positive, self._prompts.negative, empty),
             disable_pbar=True,
             seed=0,
         )
         return found
-
-    @torch.inference_mode()
-    def pictures(self, latents: Tensor) -> list[Image.Image]:
-        """Decode latents."""
-        pixels = (self.vae.decode(latents) * 255).round().byte().numpy()
-        return [Image.fromarray(picture) for picture in pixels]
 
 
 def main(arguments: list[str]) -> int:
