@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import sys
 from types import ModuleType
@@ -27,6 +28,8 @@ def import_pack() -> ModuleType:
     import comfy.cli_args
 
     sys.argv = given
+    # As the host's main does: its comfy folder, which comes before it on the path, has a utils too.
+    importlib.import_module("utils.extra_config")
     spec = importlib.util.spec_from_file_location(
         PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
     )

@@ -25,6 +25,11 @@ from .queue import Queue
 from .usage import Usage, growth_of, usage_of
 
 _GIVING_BACK = Path(__file__).parent / "giving_back.py"
+_VARIABLES = {
+    # Tensors in pages of their own, which are gone when they are: among small things, in the C
+    # library's arenas, they leave gaps of tens of megabytes, more or fewer each time.
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+}
 _MOST_GROWTH = 0.05
 _EARLY = 0.2
 """After which share of the prompts the first look is taken, when all that can be is freed."""
@@ -63,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _server(folder: Path) -> HostServer:
-    return HostServer(files.models(folder), beside=[_GIVING_BACK])
+    return HostServer(files.models(folder), beside=[_GIVING_BACK], variables=_VARIABLES)
 
 
 def soak(

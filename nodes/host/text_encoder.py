@@ -20,7 +20,7 @@ from ...pixart_core.text.t5_file import T5File, open_t5, tokenizer_of
 from .room import room_for
 from .t5_tokens import TOKENS_KEY, PixArtTokenizer, tokenizer_data
 from .t5_transformers import BitsT5
-from .t5_weights import FP8, INT8, Layout, T5Weights
+from .t5_weights import FP8, INT8, Layout, T5Weights, known_layout
 from .whole_patcher import WholePatcher
 
 
@@ -106,13 +106,16 @@ def load_text_encoder(
     """
     file = open_t5(path)
     kind = PRECISIONS[precision]
-    weights = T5Weights(file, torch.bfloat16 if kind.bits else kind.dtype, kind.layout)
+    layout = known_layout(kind.layout)
+    weights = T5Weights(file, torch.bfloat16 if kind.bits else kind.dtype, layout)
     if kind.bits:
         clip = _bits_clip(weights, kind.bits, _places(device))
     else:
         clip = _host_clip(weights, _places(device), disable_dynamic)
     file.files.check_unchanged()
     kept = weights.kept_as if precision == AUTO else precision
+    if layout != kind.layout:
+        kept = "fp8"
     clip.cond_stage_model.source = T5Source(file.name, kept)
     clip.patcher.cached_patcher_init = (_load_patcher, (path, precision, device))
     return clip

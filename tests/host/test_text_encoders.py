@@ -29,6 +29,7 @@ from .t5_files import FORMS, demo_tensors
 from .test_parity import reference_t5
 
 PROMPTS = [random_scene(random.Random(i)).caption() for i in range(32)]
+INT8 = "int8_tensorwise"
 HOST_TOKENIZER = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
 
 Load = Callable[..., Any]
@@ -65,10 +66,48 @@ def apart(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
+def need_int8(*where: str) -> None:
+    """Leave the rest to a ComfyUI that has int8, where the test is about it."""
+    import comfy.quant_ops
+
+    if any("int8" in one for one in where) and INT8 not in comfy.quant_ops.QUANT_ALGOS:
+        pytest.skip("int8 is a later ComfyUI's")
+
+
+@pytest.fixture
+def older_host(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without int8, as 0.16 is."""
+    import comfy.quant_ops
+
+    known = {k: v for k, v in comfy.quant_ops.QUANT_ALGOS.items() if k != INT8}
+    monkeypatch.setattr(comfy.quant_ops, "QUANT_ALGOS", known)
+
+
+@pytest.mark.usefixtures("older_host")
+def test_an_older_host_keeps_t5_in_fp8_and_says_so(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = load(precision="int8 (offloadable)")
+    assert "T5 is kept in fp8" in caplog.text
+    assert found.cond_stage_model.source.precision == "fp8"
+    text = PROMPTS[0]
+    assert torch.equal(embedding(found, text), embedding(load(precision="fp8"), text))
+
+
+@pytest.mark.usefixtures("older_host")
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_an_older_host_says_that_it_cannot_read_int8(
+    load: Load, tmp_path: Path, precision: str
+) -> None:
+    with pytest.raises(ValueError, match=r"found the format int8_tensorwise.+ update ComfyUI"):
+        load(FORMS["int8"][0](tmp_path), precision)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_file_is_read(
     load: Load, demo: dict[str, Any], tmp_path: Path, form: str
 ) -> None:
+    need_int8(form)
     write, close = FORMS[form]
     clip = load(write(tmp_path))
     assert apart(embedding(clip, PROMPTS[0]), embedding(demo["clip"], PROMPTS[0])) <= close
@@ -80,11 +119,13 @@ def test_every_form_of_file_is_read(
 def test_a_quantised_file_takes_every_precision(
     load: Load, demo: dict[str, Any], tmp_path: Path, form: str, precision: str
 ) -> None:
+    need_int8(form, precision)
     clip = load(FORMS[form][0](tmp_path), precision)
     assert apart(embedding(clip, PROMPTS[0]), embedding(demo["clip"], PROMPTS[0])) <= 0.06
 
 
 def test_quantised_weights_stay_small(load: Load, tmp_path: Path) -> None:
+    need_int8("int8")
     path = FORMS["fp32"][0](tmp_path)
     sizes = {p: load(path, p).patcher.model_size() for p in ("bf16", "int8 (offloadable)", "fp8")}
     table = 2 * demo_tensors()["shared.weight"].numel()
@@ -107,6 +148,7 @@ def test_quantised_weights_stay_small(load: Load, tmp_path: Path) -> None:
 def test_precisions_mean_the_same(
     load: Load, demo: dict[str, Any], precision: str, least: float
 ) -> None:
+    need_int8(precision)
     clip = load(precision=precision)
     for text in PROMPTS:
         pair = embedding(clip, text).flatten(), embedding(demo["clip"], text).flatten()
@@ -117,6 +159,7 @@ def test_precisions_mean_the_same(
 def test_weights_of_words_work_in_every_precision(
     load: Load, demo: dict[str, Any], precision: str
 ) -> None:
+    need_int8(precision)
     text = "a (red:1.4) circle, (blue:0.6)"
     assert apart(embedding(load(precision=precision), text), embedding(demo["clip"], text)) < 0.03
 
