@@ -102,7 +102,11 @@ def main(arguments: list[str]) -> int:
     figures = [_against(side, plain) for side in cached]
     chosen.out.mkdir(parents=True, exist_ok=True)
     _write(plain, figures, chosen.out)
-    shown = [(s.pictures[n], s.right[n]) for s in (plain, *cached) for n in range(_SHOWN)]
+    shown = [
+        pair
+        for side in (plain, *cached)
+        for pair in list(zip(side.pictures, side.right, strict=True))[:_SHOWN]
+    ]
     contact_sheet(shown).save(chosen.out / "easycache-sheet.png")
     print(_table(plain, figures))
     missed = [text for one in figures for text in missed_by(one, THRESHOLDS[one.threshold])]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from devtools.bench import speed, travel
+from devtools.bench import easycache, speed, travel
+from devtools.interval import Interval
 
 
 def test_speed_is_measured_against_everyone(
@@ -33,3 +34,24 @@ def test_the_bench_can_travel(tmp_path: Path) -> None:
     assert "torch==" in (folder / "requirements.txt").read_text()
     for name in ("run.sh", "nodes/load.py", "devtools/bench/speed.py", "demo/models"):
         assert (folder / name).exists()
+
+
+def test_the_step_cache_of_the_host_is_measured(tmp_path: Path) -> None:
+    easycache.main(["--pairs", "2", "--out", str(tmp_path)])
+    safe, fast, _ = json.loads((tmp_path / "easycache.json").read_text())
+    assert safe["pairs"] == 2
+    assert 2 < fast["forwards"] < safe["forwards"] < 20
+    assert 0 < safe["distance"] < 0.5 > fast["distance"] > 0
+    assert (tmp_path / "easycache-sheet.png").is_file()
+
+
+def test_a_threshold_that_costs_too_much_is_told() -> None:
+    figures = easycache.Figures(
+        threshold=0.1, pairs=256, seconds=1.0, faster=1.5, forwards=12.0, adherence=0.9,
+        difference=Interval(-0.02, -0.04, 0.0), distance=0.1,
+    )  # fmt: skip
+    assert easycache.missed_by(figures, easycache.Bar(1.4, 2.5)) == []
+    assert easycache.missed_by(figures, easycache.Bar(1.6, 1.5)) == [
+        "0.1: 1.50 ×, at least 1.6",
+        "0.1: 2.0 points lost, at most 1.5",
+    ]
