@@ -204,9 +204,10 @@ def _plot(points: Sequence[Point], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(9, 11), sharex=True)
-    for name in dict.fromkeys(point.solver for point in points):
+    for number, name in enumerate(dict.fromkeys(point.solver for point in points)):
         own = [point for point in points if point.solver == name]
-        style = {"linestyle": "-" if name in SOLVERS else ":", "marker": ".", "label": name}
+        line = {"linestyle": "-" if name in SOLVERS else ":", "color": f"C{number}"}
+        style = {**line, "marker": ".", "label": name}
         upper.plot([p.steps for p in own], [100 * p.right for p in own], **style)
         near = [(p.steps, p.distance) for p in own if p.distance is not None]
         if near:
@@ -215,7 +216,8 @@ def _plot(points: Sequence[Point], path: Path) -> None:
     lower.set_ylabel("relative distance to 200 steps")
     lower.set_yscale("log")
     lower.set_xscale("log")
-    lower.set_xticks(STEPS, [str(steps) for steps in STEPS])
+    ticks = (1, *STEPS)
+    lower.set_xticks(ticks, [str(steps) for steps in ticks])
     lower.set_xlabel("steps (dotted: ComfyUI's own samplers)")
     upper.legend(fontsize=7, ncol=2)
     figure.tight_layout()

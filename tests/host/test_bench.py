@@ -45,13 +45,13 @@ def test_the_step_cache_of_the_host_is_measured(tmp_path: Path) -> None:
     assert (tmp_path / "easycache-sheet.png").is_file()
 
 
-def test_a_threshold_that_costs_too_much_is_told() -> None:
+def test_a_cache_that_costs_too_much_is_told() -> None:
     figures = easycache.Figures(
-        threshold=0.1, pairs=256, seconds=1.0, faster=1.5, forwards=12.0, adherence=0.9,
+        name="safe", pairs=256, seconds=1.0, faster=1.5, forwards=12.0, adherence=0.9,
         difference=Interval(-0.02, -0.04, 0.0), distance=0.1,
     )  # fmt: skip
     assert easycache.missed_by(figures, easycache.Bar(1.4, 2.5)) == []
     assert easycache.missed_by(figures, easycache.Bar(1.6, 1.5)) == [
-        "0.1: 1.50 ×, at least 1.6",
-        "0.1: 2.0 points lost, at most 1.5",
+        "safe: 1.50 ×, at least 1.6",
+        "safe: 2.0 points lost, at most 1.5",
     ]
