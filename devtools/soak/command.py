@@ -1,7 +1,9 @@
 """``python dev.py soak``: a long mixed queue on one server, whose pictures must stay the same.
 
 Models, T5 precisions, LoRA, ControlNet and batches change from prompt to prompt; some are
-interrupted, some bad, some come from two clients at once; now and then memory is freed.
+interrupted, some bad, some come from two clients at once; now and then memory is freed. Memory is
+compared at moments when all is freed that can be: models, the host's history of prompts, and what
+the C library holds in reserve.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from .usage import Usage, growth_of, usage_of
 
 _GIVING_BACK = Path(__file__).parent / "giving_back.py"
 _VARIABLES = {
-    # Tensors in pages of their own, which are gone when they are: among small things, in the C
-    # library's arenas, they leave gaps of tens of megabytes, more or fewer each time.
+    # Tensors of 64 KB and more in pages of their own, which go when they do: among small things,
+    # in the C library's arenas, they leave gaps of tens of megabytes, more or fewer each time.
     "MALLOC_MMAP_THRESHOLD_": "65536",
 }
 _MOST_GROWTH = 0.05

@@ -69,8 +69,11 @@ class Queue:
         # The host keeps some 20 KB of every prompt, up to 10,000 prompts.
         self._client.forget()
         address = f"http://{self._server.address}/soak/give_back"
-        if not requests.post(address, timeout=_MOST_SECONDS).ok:
+        answer = requests.post(address, timeout=_MOST_SECONDS)
+        if answer.status_code == requests.codes.conflict:
             self.faults.append("a model was in memory a minute after all had been freed")
+        else:
+            answer.raise_for_status()
 
     def _wake_threads(self) -> None:
         """Let the host make all threads that answer requests, as many would in the course of time.

@@ -41,18 +41,6 @@ INT8 = Layout("int8_tensorwise", {"per_channel": True})
 FP8 = Layout("float8_e4m3fn", {"scale": "recalculate"})
 
 
-def known_layout(layout: Layout | None) -> Layout | None:
-    """Return a layout, or fp8 with a notice where this ComfyUI is too old for it."""
-    if layout is None or layout.format in comfy.quant_ops.QUANT_ALGOS:
-        return layout
-    log.warning(
-        "This ComfyUI does not know %s: T5 is kept in fp8, as small but less exact. Update ComfyUI "
-        "to have what was chosen.",
-        layout.format,
-    )
-    return FP8
-
-
 class T5Weights:
     """The tensors of a T5 file, converted one by one as they are asked for."""
 

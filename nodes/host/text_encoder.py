@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import comfy.hooks
 import comfy.model_management
 import comfy.model_patcher
+import comfy.quant_ops
 import comfy.sd
 import comfy.sd1_clip
 import comfy.text_encoders.pixart_t5
@@ -20,8 +22,10 @@ from ...pixart_core.text.t5_file import T5File, open_t5, tokenizer_of
 from .room import room_for
 from .t5_tokens import TOKENS_KEY, PixArtTokenizer, tokenizer_data
 from .t5_transformers import BitsT5
-from .t5_weights import FP8, INT8, Layout, T5Weights, known_layout
+from .t5_weights import FP8, INT8, Layout, T5Weights
 from .whole_patcher import WholePatcher
+
+log = logging.getLogger("pixart")
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,13 @@ class Precision:
     """Quantised by bitsandbytes to so many."""
 
 
+_FP8 = "fp8"
 PRECISIONS = {
     "auto": Precision(),
     "fp32": Precision(torch.float32),
     "bf16": Precision(torch.bfloat16),
     "fp16": Precision(torch.float16),
-    "fp8": Precision(layout=FP8),
+    _FP8: Precision(layout=FP8),
     "int8 (offloadable)": Precision(layout=INT8),
     "8-bit (bitsandbytes)": Precision(bits=8),
     "4-bit (bitsandbytes)": Precision(bits=4),
@@ -105,20 +110,30 @@ def load_text_encoder(
     absent.
     """
     file = open_t5(path)
+    precision = _known(precision)
     kind = PRECISIONS[precision]
-    layout = known_layout(kind.layout)
-    weights = T5Weights(file, torch.bfloat16 if kind.bits else kind.dtype, layout)
+    weights = T5Weights(file, torch.bfloat16 if kind.bits else kind.dtype, kind.layout)
     if kind.bits:
         clip = _bits_clip(weights, kind.bits, _places(device))
     else:
         clip = _host_clip(weights, _places(device), disable_dynamic)
     file.files.check_unchanged()
     kept = weights.kept_as if precision == AUTO else precision
-    if layout != kind.layout:
-        kept = "fp8"
     clip.cond_stage_model.source = T5Source(file.name, kept)
     clip.patcher.cached_patcher_init = (_load_patcher, (path, precision, device))
     return clip
+
+
+def _known(precision: str) -> str:
+    """Return a precision, or fp8 with a notice in place of int8 where ComfyUI is too old for it."""
+    if PRECISIONS[precision].layout != INT8 or INT8.format in comfy.quant_ops.QUANT_ALGOS:
+        return precision
+    log.warning(
+        "This ComfyUI does not know %s: T5 is kept in fp8, as small but less exact. Update ComfyUI "
+        "to have what was chosen.",
+        precision,
+    )
+    return _FP8
 
 
 def _load_patcher(path: Path, precision: str, device: str, disable_dynamic: bool = False) -> Any:
