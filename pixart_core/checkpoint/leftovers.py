@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import Any
 
 import torch
@@ -40,6 +42,9 @@ _NAMES = (
 """Objects of optimizers, loggers and configurations that DiffEngine and others save along."""
 
 
+_ONE_AT_A_TIME = Lock()
+
+
 def inert_leftovers() -> AbstractContextManager[None]:
     """Let torch's safe unpickler pass over such objects: none is imported, made or called.
 
@@ -47,7 +52,21 @@ def inert_leftovers() -> AbstractContextManager[None]:
     """
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         return nullcontext()
-    allowed: AbstractContextManager[None] = torch.serialization.safe_globals(
-        [(Inert, name) for name in _NAMES]
-    )
-    return allowed
+    return _inert_alone()
+
+
+@contextmanager
+def _inert_alone() -> Iterator[None]:
+    """Allow the stand-ins, and nothing else that the process allows.
+
+    ComfyUI allows some of numpy's own under the same names, and which of two torch takes is chance.
+    """
+    serialization = torch.serialization
+    with _ONE_AT_A_TIME:
+        others = serialization.get_safe_globals()
+        serialization.clear_safe_globals()
+        try:
+            with serialization.safe_globals([(Inert, name) for name in _NAMES]):
+                yield
+        finally:
+            serialization.add_safe_globals(others)

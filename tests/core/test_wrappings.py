@@ -128,6 +128,17 @@ def test_what_diffengine_leaves_beside_the_tensors_does_no_harm(tmp_path: Path) 
     assert same(open_model(path))
 
 
+def test_what_others_allow_to_be_read_stays_as_it_was(tmp_path: Path) -> None:
+    """ComfyUI allows some of numpy's own; torch takes either, by chance, where names are alike."""
+    path = tmp_path / "epoch_50-sigma-512.pth"
+    save_with_leftovers(path)
+    theirs: list[Any] = [np.dtypes.Float64DType, np.dtype]
+    with torch.serialization.safe_globals(theirs):
+        before = set(torch.serialization.get_safe_globals())
+        assert same(open_model(path))
+        assert set(torch.serialization.get_safe_globals()) == before >= set(theirs)
+
+
 def write_folder(
     folder: Path, save: Callable[[dict[str, Tensor], Path], None], name: str, config: dict[str, Any]
 ) -> Path:
