@@ -28,6 +28,11 @@ from devtools.reference import relative_error
 from .demo_model import GUIDANCE, DemoModel
 
 _SOLVER, _STEPS = "DPM-Solver++", 20
+_HEADS = (
+    *("reuse_threshold, start_percent to end_percent", "seconds a picture", "faster"),
+    *(f"forwards of {_STEPS}", "adherence", "difference in points (95 %)"),
+    "distance of the latent",
+)
 _SHOWN = 20
 """Pictures of each side on the sheet: one of its rows."""
 
@@ -200,20 +205,10 @@ def _against(side: Side, plain: Side) -> Figures:
 
 
 def _table(plain: Side, figures: Sequence[Figures]) -> str:
-    heads = [
-        *(
-            "reuse_threshold, start_percent to end_percent",
-            "seconds a picture",
-            "faster",
-            f"forwards of {_STEPS}",
-            "adherence",
-        ),
-        *("difference in points (95 %)", "distance of the latent"),
-    ]
     first = f"{statistics.median(plain.seconds):.2f} | 1 × | {statistics.mean(plain.forwards):.1f}"
     without = f"| without | {first} | {statistics.mean(plain.right):.1%} | | |"
-    ruler = "|--" * len(heads) + "|"
-    return "\n".join([f"| {' | '.join(heads)} |", ruler, without, *(one.line() for one in figures)])
+    head, ruler = f"| {' | '.join(_HEADS)} |", "|--" * len(_HEADS) + "|"
+    return "\n".join([head, ruler, without, *(one.line() for one in figures)])
 
 
 def _write(plain: Side, figures: Sequence[Figures], folder: Path) -> None:
