@@ -15,6 +15,10 @@ _SIZE = ViewportSize(width=1600, height=900)
 _PATIENCE = 60_000
 """Milliseconds that the editor may take to open."""
 
+_READY = "!!window.app?.canvas?.onSelectionChange"
+"""What the editor sets last. It shows its Run button before it loads its first graph, which would
+take the place of one given to it, and before it hears what is selected."""
+
 
 @contextmanager
 def open_editor(address: str, complain: Callable[[str], None]) -> Iterator[Page]:
@@ -27,7 +31,7 @@ def open_editor(address: str, complain: Callable[[str], None]) -> Iterator[Page]
         page.on("console", _hear(complain))
         page.on("pageerror", _catch(complain))
         page.goto(f"http://{address}")
-        page.wait_for_function("window.app?.graph && window.app.ui", timeout=_PATIENCE)
+        page.wait_for_function(_READY, timeout=_PATIENCE)
         page.get_by_role("button", name="Run").first.wait_for(timeout=_PATIENCE)
         yield page
         browser.close()

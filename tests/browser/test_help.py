@@ -14,7 +14,7 @@ def test_the_panel_shows_the_page_with_its_picture(editor: Page, tmp_path: Path)
     open_graph(editor, text_to_image())
     editor.evaluate(
         """() => { const n = app.graph._nodes.find(n => n.type === 'PixArtSampler');
-            app.canvas.selectNodes([n]); app.canvas.setDirty(true, true); }"""
+            app.canvas.centerOnNode(n); app.canvas.selectNodes([n]); }"""
     )
     editor.get_by_test_id("info-button").click(timeout=20_000)
     panel = editor.locator(".node-help-content")
