@@ -56,7 +56,18 @@ CANNOT = {
 }
 """Nodes that cannot act on a transformer, or were not run, and why."""
 
+LACKING = {
+    "0.26 and older": "int8: T5 is kept in fp8 instead, with a notice in the log; a file in int8 "
+    "is refused with a sentence",
+    "0.16": "`SelectModelDevice`, `SelectCLIPDevice`",
+}
+"""By version of ComfyUI: what of ours, or of the nodes above, it lacks."""
+
 _MARK = "acts"
+
+
+_OLDER = """The oldest is 0.16.3. `python dev.py compat` runs these tests in it, in 0.26.0 and in
+0.30.0; a test of what a version lacks counts as lacking there."""
 
 
 class _Collector:
@@ -96,6 +107,8 @@ def compatibility_page() -> str:
         lines += [""]
     lines += ["## What cannot act, or was not run", "", "| node | why |", "| -- | -- |"]
     lines += [f"| {name} | {why} |" for name, why in CANNOT.items()]
+    lines += ["", "## Older versions of ComfyUI", "", _OLDER, "", "| version | what it lacks |"]
+    lines += ["| -- | -- |", *(f"| {version} | {what} |" for version, what in LACKING.items())]
     return "\n".join([*lines, ""])
 
 

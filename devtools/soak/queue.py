@@ -52,7 +52,9 @@ class Queue:
                 self._references[kind, seed] = self._drawn(self._client, kind, seed)
         self._wake_threads()
         alike = len(self._references) - len(set(self._references.values()))
-        if alike:
+        # Then T5 in int8 is T5 in fp8.
+        older = "This ComfyUI does not know int8" in self._server.log_text()
+        if alike > len(_SEEDS) * older:
             self.faults.append(f"{alike} of the references equal others, so tell nothing apart")
 
     def next_prompt(self) -> None:

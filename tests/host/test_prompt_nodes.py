@@ -20,6 +20,7 @@ from pixart_core.text.t5 import T5Shape, tensor_shapes
 
 from .conftest import DEMO
 from .graphs import Graph, text_to_image
+from .older_hosts import need_int8
 
 SCENES = (
     Scene("circle", "red", "blue"),
@@ -273,6 +274,8 @@ def large_t5(server: HostServer) -> Iterator[str]:
 def test_what_the_host_frees_is_really_free(
     server: HostServer, client: HostClient, large_t5: str, precision: str, megabytes: int
 ) -> None:
+    need_int8(precision)
+
     def freed() -> float:
         client.free()
         # The host frees before its next run.

@@ -25,11 +25,11 @@ from devtools.environment import ROOT, host_folder
 
 from ..corpus.bad_folders import QUANTISATIONS, TOKENIZERS
 from .conftest import DEMO
+from .older_hosts import INT8, need_int8
 from .t5_files import FORMS, demo_tensors
 from .test_parity import reference_t5
 
 PROMPTS = [random_scene(random.Random(i)).caption() for i in range(32)]
-INT8 = "int8_tensorwise"
 HOST_TOKENIZER = host_folder() / "comfy" / "text_encoders" / "t5_tokenizer"
 
 Load = Callable[..., Any]
@@ -64,14 +64,6 @@ def embedding(clip: Any, text: str) -> Tensor:
 def apart(found: Tensor, wanted: Tensor) -> float:
     """Return the relative distance."""
     return float((found - wanted).norm() / wanted.norm())
-
-
-def need_int8(*where: str) -> None:
-    """Leave the rest to a ComfyUI that has int8, where the test is about it."""
-    import comfy.quant_ops
-
-    if any("int8" in one for one in where) and INT8 not in comfy.quant_ops.QUANT_ALGOS:
-        pytest.skip("int8 is a later ComfyUI's")
 
 
 @pytest.fixture
