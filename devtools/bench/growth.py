@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from devtools.bench.peers import NEGATIVE_TOKENS, PROMPT_TOKENS, Peers, Task
-from devtools.bench.turns import timed
+from devtools.bench.turns import Turn, timed
 from devtools.bench.weights import model_of
 from devtools.environment import ROOT
 from devtools.reference import Scale
@@ -25,6 +25,8 @@ from devtools.reference import Scale
 _MARGIN = 0.15
 """Of the exponent: caches and threads are not arithmetic."""
 _REPEATS = 3
+_ENOUGH = 60.0
+"""Seconds: a point that has taken these is not measured again, for it has met all that goes on."""
 _SWEEPS = {
     "pixels": (256, 384, 512, 768, 1024, 1536, 2048),
     "batch": (1, 2, 4, 8, 16),
@@ -89,13 +91,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", nargs="+", choices=tuple(_SWEEPS), default=list(_SWEEPS))
     parser.add_argument("--most", type=int, default=2048, help="longest side in pixels")
     parser.add_argument("--repeats", type=int, default=_REPEATS)
+    parser.add_argument("--steps", type=int, default=_BASE.steps, help="but where they grow")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
     chosen = parser.parse_args(arguments)
     device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "bf16" if device == "cuda" else "fp32"
     model = model_of(chosen.small)
     peers = Peers(model, device, dtype)
-    base = replace(_BASE, device=device, dtype=dtype)
+    base = replace(_BASE, device=device, dtype=dtype, steps=chosen.steps)
     # What is measured once in a process belongs to no point.
     peers.draw(base, PROMPT_TOKENS)
     values = _SMALL if chosen.small else _SWEEPS
@@ -134,8 +137,9 @@ def sweep(
     seconds, memory, arithmetic = [], [], []
     for value in values:
         task, tokens = point(what, value, base)
-        turns = [timed(lambda t=task, n=tokens: draw(t, n), task.device)  # type: ignore[misc]
-                 for _ in range(repeats)]  # fmt: skip
+        turns: list[Turn] = []
+        while len(turns) < repeats and sum(turn.wall for turn in turns) < _ENOUGH:
+            turns.append(timed(lambda t=task, n=tokens: draw(t, n), task.device))  # type: ignore[misc]
         clock = "cpu" if task.device == "cpu" else "wall"
         seconds.append(min(getattr(turn, clock) for turn in turns))
         memory.append(float(max(turn.memory for turn in turns)))
