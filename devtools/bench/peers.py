@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from devtools.bench.turns import StepClock
 from devtools.bench.weights import Model, written
 from devtools.inprocess import import_pack
 from devtools.pipelines import Prompts, reference_latent
@@ -53,6 +54,13 @@ class Peers:
             torch.randn(1, n, model.scale.caption_channels, generator=generator)
             for n in (PROMPT_TOKENS, NEGATIVE_TOKENS)
         ]
+
+    def tell(self, clock: StepClock) -> None:
+        """Let a clock know when any of the networks begins to run."""
+        networks = [self.diffusers, self.hosts.model.diffusion_model]
+        networks += [one.model.diffusion_model for one in (self.ours, self.in_bf16) if one]
+        for network in networks:
+            network.register_forward_pre_hook(clock.mark)
 
     def runs(self, task: Task, parts: bool) -> dict[str, Callable[[], object]]:
         """Return the runs of a task by name; with ``parts`` ours without each shortcut, too."""

@@ -13,16 +13,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from devtools.bench.speed_table import bars, history, plot, table
-from devtools.bench.turns import CALM, Peer, machine, take_turns
+from devtools.bench.turns import CALM, Peer, StepClock, machine, take_turns
 from devtools.environment import ROOT
 
-STEPS = {"cpu": 3, "cuda": 20}
+STEPS = {"cpu": 4, "cuda": 20}
 _SIZES = {"cpu": "256,512", "cuda": "512,1024"}
 _PHASES = ("denoiser", "t5", "vae")
 _SMALL_SIDE = "272"
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
     found = {
         "machine": machine(chosen.device),
         "settings": {name: getattr(chosen, name) for name in ("device", "dtype", "steps", "small")},
+        "products": _products() if chosen.device == "cpu" else {},
         "denoiser": _all_denoisers(chosen) if "denoiser" in chosen.phases else [],
         "around": [one for phase in ("t5", "vae") if phase in chosen.phases
                    for one in _both(chosen, phase)],
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", help="sides in pixels: 256,512,1024")
     parser.add_argument("--batch", default="1", help="pictures at a time: 1,4")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), help="default: fp32, on a card bf16")
-    parser.add_argument("--steps", type=int, help="default: 3, on a card 20")
+    parser.add_argument("--steps", type=int, help="default: 4, on a card 20")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="one block, to try this out")
     parser.add_argument("--parts", action="store_true", help="ours without each shortcut, too")
@@ -83,6 +85,14 @@ def _fill_in(chosen: argparse.Namespace) -> None:
     chosen.size = chosen.size or (_SMALL_SIDE if chosen.small else _SIZES[chosen.device])
     chosen.dtype = chosen.dtype or ("bf16" if chosen.device == "cuda" else "fp32")
     chosen.steps = chosen.steps or STEPS[chosen.device]
+
+
+def _products() -> dict[str, float]:
+    """Return how many times as fast as by default this processor multiplies matrices."""
+    from pixart_core.network.matmul import measure
+
+    found = measure()
+    return {name: found["plain"].seconds / found[name].seconds for name in ("onednn", "bf16")}
 
 
 def _numbers(text: str) -> list[int]:
@@ -154,10 +164,15 @@ def _denoisers(chosen: argparse.Namespace) -> dict[str, Any]:
     peers = Peers(model_of(chosen.small), chosen.device, chosen.dtype)
     task = Task(chosen.device, chosen.dtype, int(chosen.size), int(chosen.batch), chosen.steps)
     runs = peers.runs(task, chosen.parts)
-    reasons = {name: peers.why_not(run) for name, run in runs.items()}
+    short = peers.runs(replace(task, steps=1), chosen.parts)
+    reasons = {name: peers.why_not(run) for name, run in short.items()}
     able = {name: run for name, run in runs.items() if not reasons[name]}
     warm_ups = 2 if chosen.device == "cuda" else 0
-    found = take_turns(able, chosen.repeats, warm_ups, chosen.device)
+    clock = None
+    if chosen.device == "cpu":  # on a card each mark would have to wait for it
+        clock = StepClock(task.steps)
+        peers.tell(clock)
+    found = take_turns(able, chosen.repeats, warm_ups, chosen.device, clock)
     errors = {"ours": peers.error(task, peers.ours)}
     if chosen.dtype == "bf16" or peers.in_bf16 is not None:
         errors["diffusers, bf16"] = peers.error_of_diffusers(task, DTYPES["bf16"])

@@ -60,6 +60,10 @@ _RATIOS = {
 }
 """By device and side: who, against whom, and how many times as fast. (At 256 px the host cannot
 run; diffusers' default stands for it.)"""
+_PRODUCTS = (
+    "The processor's products of matrices, against those of fp32 by default: by oneDNN "
+    "{onednn:.2f} times as fast, in bf16 {bf16:.2f} times.\n"
+)
 _MOST_SECONDS = {("cuda", 1024): 0.56}
 """For 20 steps."""
 
@@ -93,7 +97,7 @@ def bars(found: Mapping[str, Any]) -> list[Bar]:
 
 def _speed_bars(device: str, case: Mapping[str, Any]) -> list[Bar]:
     peers, place = peers_of(case), (device, case["side"])
-    what = "cpu" if device == "cpu" else "wall"
+    what = _compared(device, peers)
     report = []
     for ours, theirs, bar in _RATIOS.get(place, ()):
         both = ours in peers and theirs in peers
@@ -112,9 +116,12 @@ def table(found: Mapping[str, Any], report: Sequence[Bar]) -> str:
         "# Speed\n",
         "Written by `python dev.py bench speed`. Random weights, the same for all; runs take "
         "turns. Medians; the ratio says how many times as fast as diffusers, with the least and "
-        "the most of the rounds.\n",
+        "the most of the rounds; on a processor that of a step after the first two, in which "
+        "things are prepared.\n",
         ", ".join(f"{name} {value}" for name, value in found["machine"].items()) + ".\n",
     ]
+    if found.get("products"):
+        lines.append(_PRODUCTS.format(**found["products"]))
     if settings["small"]:
         lines.append("One block: the times say nothing about the whole model.\n")
     for case in found["denoiser"]:
@@ -142,19 +149,32 @@ def _denoiser_lines(settings: Mapping[str, Any], case: Mapping[str, Any]) -> lis
     ]
 
 
+def _compared(device: str, peers: Mapping[str, Peer]) -> str:
+    """Return what is compared: a step where it is known, else the whole."""
+    if device != "cpu":
+        return "wall"
+    known = all(turn.step for peer in peers.values() for turn in peer.turns)
+    return "step" if known else "cpu"
+
+
 def _rows(case: Mapping[str, Any], device: str) -> list[str]:
-    """Compare seconds, on a processor its own, which do not count what others do there."""
-    peers, what = peers_of(case), "cpu" if device == "cpu" else "wall"
-    lines = ["| | seconds | CPU seconds | GB | times as fast |", "|--|--|--|--|--|"]
+    """Compare seconds, on a processor its own, which do not count what others do there.
+
+    A step stands for the many of a picture: what is prepared in the first two is in the rest.
+    """
+    peers = peers_of(case)
+    what = _compared(device, peers)
+    lines = ["| | seconds | CPU seconds | of a step | GB | times as fast |", "|--|--|--|--|--|--|"]
     for one in case["peers"]:
         name = one["name"]
         if name not in peers:
-            lines.append(f"| {name} | cannot run: {one['absent']} | | | |")
+            lines.append(f"| {name} | cannot run: {one['absent']} | | | | |")
             continue
         peer = peers[name]
         ratio, least, most = peer.ratio(peers["diffusers"], what)
+        step = f"{peer.median('step'):.3f}" if what == "step" else ""
         lines.append(
-            f"| {name} | {peer.median():.3f} | {peer.median('cpu'):.3f} | "
+            f"| {name} | {peer.median():.3f} | {peer.median('cpu'):.3f} | {step} | "
             f"{peer.median('memory') / 1e9:.2f} | {ratio:.2f} ({least:.2f} to {most:.2f}) |"
         )
     return lines

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tqdm import tqdm
 
 from devtools.memory import PeakMemory
 
+_PREPARING = 2
+"""Steps: captions are projected in the first, short ones folded in the second."""
 CALM = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Environment of a process that is measured: threads that wait must not count as work."""
 
@@ -29,6 +32,33 @@ class Turn:
     """Seconds of all threads together."""
     memory: int
     """Bytes at the peak: of the card, or what anonymous memory grew by."""
+    step: float = 0.0
+    """Of ``cpu``, what one step took after those in which things are prepared; 0 where not told."""
+
+
+@dataclass
+class StepClock:
+    """Tells the time of a step by the moments at which a network begins to run."""
+
+    steps: int
+    """Of a run."""
+    moments: list[float] = field(default_factory=list)
+
+    def mark(self, *_: object) -> None:
+        """Note a moment; may be a module's hook."""
+        self.moments.append(time.process_time())
+
+    def per_step(self) -> float:
+        """Return the median of the steps after those that prepare; 0 where there are none.
+
+        The run's end is the last moment. Some run the network twice in a step.
+        """
+        runs_a_step, rest = divmod(len(self.moments) - 1, self.steps)
+        if rest or not runs_a_step:
+            return 0.0
+        begins = self.moments[::runs_a_step][_PREPARING:]
+        lengths = [end - begin for begin, end in pairwise(begins)]
+        return statistics.median(lengths) if lengths else 0.0
 
 
 @dataclass
@@ -41,7 +71,7 @@ class Peer:
     """Why it was not measured."""
 
     def median(self, what: str = "wall") -> float:
-        """Return the median of wall, cpu or memory."""
+        """Return the median of wall, cpu, step or memory."""
         return statistics.median(getattr(turn, what) for turn in self.turns)
 
     def ratio(self, other: Peer, what: str = "wall") -> tuple[float, float, float]:
@@ -56,7 +86,11 @@ class Peer:
 
 
 def take_turns(
-    runs: Mapping[str, Callable[[], object]], repeats: int, warm_ups: int, device: str
+    runs: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warm_ups: int,
+    device: str,
+    clock: StepClock | None = None,
 ) -> dict[str, Peer]:
     """Run each ``warm_ups`` times, then all in turns ``repeats`` times."""
     for run in tqdm(runs.values(), desc="warming up", leave=False):
@@ -65,13 +99,15 @@ def take_turns(
     peers = {name: Peer(name) for name in runs}
     order = [name for _ in range(repeats) for name in runs]
     for name in tqdm(order, desc="runs", leave=False):
-        peers[name].turns.append(timed(runs[name], device))
+        peers[name].turns.append(timed(runs[name], device, clock))
     return peers
 
 
-def timed(run: Callable[[], object], device: str) -> Turn:
+def timed(run: Callable[[], object], device: str, clock: StepClock | None = None) -> Turn:
     """Run once and return what it took."""
     on_card = device == "cuda"
+    if clock:
+        clock.moments.clear()
     if on_card:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -81,8 +117,10 @@ def timed(run: Callable[[], object], device: str) -> Turn:
         if on_card:
             torch.cuda.synchronize()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        if clock:
+            clock.mark()
     peak = torch.cuda.max_memory_allocated() if on_card else memory.growth
-    return Turn(wall, cpu, peak)
+    return Turn(wall, cpu, peak, clock.per_step() if clock else 0.0)
 
 
 def machine(device: str) -> dict[str, str]:

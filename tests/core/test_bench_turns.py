@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devtools.bench.speed_table import Bar, bars, history, plot, table
-from devtools.bench.turns import Peer, Turn, take_turns
+from devtools.bench.turns import Peer, StepClock, Turn, take_turns
 
 
 def peer(name: str, *seconds: float) -> Peer:
@@ -53,6 +53,35 @@ def test_runs_take_turns() -> None:
     assert [len(one.turns) for one in peers.values()] == [3, 3, 3]
 
 
+def test_a_step_is_told_by_where_the_network_begins() -> None:
+    # Two runs of the network in each of four steps; the first two steps are slow.
+    clock = StepClock(4, [0.0, 5.0, 10.0, 14.0, 18.0, 19.0, 20.0, 21.5, 23.0])
+    assert clock.per_step() == 2.5
+    assert StepClock(4, [0.0, 1.0, 2.0]).per_step() == 0.0
+    assert StepClock(2, [0.0, 1.0, 2.0]).per_step() == 0.0
+
+
+def test_a_clock_hears_each_run() -> None:
+    clock = StepClock(3)
+    (one,) = take_turns(
+        {"A": lambda: [clock.mark() for _ in range(3)]}, 2, 0, "cpu", clock
+    ).values()
+    assert len(clock.moments) == 4
+    assert all(turn.step >= 0 for turn in one.turns)
+
+
+def test_steps_are_compared_where_all_are_known() -> None:
+    ours, theirs = Turn(5.0, 9.0, 0, 1.0), Turn(6.0, 9.0, 0, 2.0)
+    one = found(ours=[1.0], diffusers=[2.0])
+    case = one["denoiser"][0]
+    case["peers"] = [
+        Peer(n, [t]).as_json() for n, t in (("ours, KSampler", ours), ("diffusers", theirs))
+    ]
+    assert "| ours, KSampler | 5.000 | 9.000 | 1.000 | 0.00 | 2.00 (2.00 to 2.00) |" in table(
+        one, []
+    )
+
+
 def test_bars_hold_and_are_missed() -> None:
     good = found(
         ours=[1.0] * 3, diffusers=[2.3] * 3, onednn=[1.2] * 3, host=[2.1] * 3,
@@ -85,8 +114,8 @@ def test_a_bar_has_a_side(value: float, at_least: bool, missed: bool) -> None:
 def test_table_plot_and_history(tmp_path: Path) -> None:
     one = found(ours=[1.0, 1.2], diffusers=[2.0, 2.4])
     text = table(one, bars(one))
-    assert "| ours, KSampler | 1.100 | 2.200 | 1.00 | 2.00 (2.00 to 2.00) |" in text
-    assert "| diffusers, compiled | cannot run: no card | | | |" in text
+    assert "| ours, KSampler | 1.100 | 2.200 |  | 1.00 | 2.00 (2.00 to 2.00) |" in text
+    assert "| diffusers, compiled | cannot run: no card | | | | |" in text
     assert "On a graphics card: not measured" in text
     plot(one, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
