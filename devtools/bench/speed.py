@@ -24,6 +24,8 @@ from devtools.bench.turns import CALM, Peer, StepClock, machine, take_turns
 from devtools.environment import ROOT
 
 STEPS = {"cpu": 4, "cuda": 20}
+_SHORT = 2
+"""Steps of a run that shows who can run at all. (One is for DMD's scheduler alone, in diffusers.)"""
 _SIZES = {"cpu": "256,512", "cuda": "512,1024"}
 _PHASES = ("denoiser", "t5", "vae")
 _SMALL_SIDE = "272"
@@ -164,7 +166,7 @@ def _denoisers(chosen: argparse.Namespace) -> dict[str, Any]:
     peers = Peers(model_of(chosen.small), chosen.device, chosen.dtype)
     task = Task(chosen.device, chosen.dtype, int(chosen.size), int(chosen.batch), chosen.steps)
     runs = peers.runs(task, chosen.parts)
-    short = peers.runs(replace(task, steps=1), chosen.parts)
+    short = peers.runs(replace(task, steps=_SHORT), chosen.parts)
     reasons = {name: peers.why_not(run) for name, run in short.items()}
     able = {name: run for name, run in runs.items() if not reasons[name]}
     warm_ups = 2 if chosen.device == "cuda" else 0
