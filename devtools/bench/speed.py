@@ -25,7 +25,7 @@ from devtools.environment import ROOT
 
 STEPS = {"cpu": 4, "cuda": 20}
 _SHORT = 2
-"""Steps of a run that shows who can run at all. (One is for DMD's scheduler alone, in diffusers.)"""
+"""Steps of a run that shows who can run at all. (One is for DMD's alone, in diffusers.)"""
 _SIZES = {"cpu": "256,512", "cuda": "512,1024"}
 _PHASES = ("denoiser", "t5", "vae")
 _SMALL_SIDE = "272"
