@@ -26,7 +26,7 @@ _MARGIN = 0.15
 """Of the exponent: caches and threads are not arithmetic."""
 _REPEATS = 3
 _ENOUGH = 60.0
-"""Seconds: a point that has taken these is not measured again, for it has met all that goes on."""
+"""Seconds: a point that has taken these is not measured again. Its noise is a small part of it."""
 _SWEEPS = {
     "pixels": (256, 384, 512, 768, 1024, 1536, 2048),
     "batch": (1, 2, 4, 8, 16),
@@ -85,15 +85,7 @@ def operations(scale: Scale, side: int, batch: int, steps: int, tokens: int) -> 
 
 def main(arguments: list[str]) -> int:
     """Measure every sweep, write plot and figures, and return 1 where something grows too fast."""
-    parser = argparse.ArgumentParser(prog="dev.py bench growth", description=__doc__)
-    parser.add_argument("--device", choices=("cpu", "cuda"))
-    parser.add_argument("--small", action="store_true", help="one block, few points")
-    parser.add_argument("--only", nargs="+", choices=tuple(_SWEEPS), default=list(_SWEEPS))
-    parser.add_argument("--most", type=int, default=2048, help="longest side in pixels")
-    parser.add_argument("--repeats", type=int, default=_REPEATS)
-    parser.add_argument("--steps", type=int, default=_BASE.steps, help="but where they grow")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = "bf16" if device == "cuda" else "fp32"
     model = model_of(chosen.small)
@@ -125,6 +117,18 @@ def main(arguments: list[str]) -> int:
     return int(any(one.is_too_fast for one in sweeps))
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dev.py bench growth", description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"))
+    parser.add_argument("--small", action="store_true", help="one block, few points")
+    parser.add_argument("--only", nargs="+", choices=tuple(_SWEEPS), default=list(_SWEEPS))
+    parser.add_argument("--most", type=int, default=2048, help="longest side in pixels")
+    parser.add_argument("--repeats", type=int, default=_REPEATS)
+    parser.add_argument("--steps", type=int, default=_BASE.steps, help="but where they grow")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks")
+    return parser
+
+
 def sweep(
     what: str,
     values: Sequence[int],
@@ -133,7 +137,7 @@ def sweep(
     scale: Scale,
     repeats: int,
 ) -> Sweep:
-    """Measure one sweep; of several runs the fastest counts."""
+    """Measure one sweep; of a point's runs the fastest counts, and a long one has a single run."""
     seconds, memory, arithmetic = [], [], []
     for value in values:
         task, tokens = point(what, value, base)

@@ -20,14 +20,15 @@ from typing import Any
 import torch
 
 from devtools.bench.speed_table import bars, history, plot, table
-from devtools.bench.turns import CALM, Peer, StepClock, machine, take_turns
+from devtools.bench.turns import CALM, PREPARING, Peer, StepClock, machine, take_turns
 from devtools.environment import ROOT
 
 STEPS = {"cpu": 4, "cuda": 20}
 _SHORT = 2
-"""Steps of a run that shows who can run at all. (One is for DMD's alone, in diffusers.)"""
+"""Steps of a run that shows who can run at all. (diffusers' pipeline takes one with DMD alone.)"""
 _SIZES = {"cpu": "256,512", "cuda": "512,1024"}
 _PHASES = ("denoiser", "t5", "vae")
+_PRODUCTS = "products"
 _SMALL_SIDE = "272"
 """The host's own cannot run 256 px."""
 
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
     found = {
         "machine": machine(chosen.device),
         "settings": {name: getattr(chosen, name) for name in ("device", "dtype", "steps", "small")},
-        "products": _products() if chosen.device == "cpu" else {},
+        "products": _in_a_process(chosen, _PRODUCTS, "", "0") if chosen.device == "cpu" else {},
         "denoiser": _all_denoisers(chosen) if "denoiser" in chosen.phases else [],
         "around": [one for phase in ("t5", "vae") if phase in chosen.phases
                    for one in _both(chosen, phase)],
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--travel", type=Path, help="make a folder that runs this elsewhere, and do nothing else"
     )
-    parser.add_argument("--phase", choices=_PHASES, help=argparse.SUPPRESS)
+    parser.add_argument("--phase", choices=(*_PHASES, _PRODUCTS), help=argparse.SUPPRESS)
     parser.add_argument("--who", help=argparse.SUPPRESS)
     return parser
 
@@ -149,6 +150,8 @@ def _measured(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure in this process: the denoisers at one size, or one side of what stands around."""
     if chosen.phase == "denoiser":
         return _denoisers(chosen)
+    if chosen.phase == _PRODUCTS:
+        return _products()
     from devtools.bench.around import decoder, encoder
 
     if chosen.phase == "t5":
@@ -175,6 +178,9 @@ def _denoisers(chosen: argparse.Namespace) -> dict[str, Any]:
         clock = StepClock(task.steps)
         peers.tell(clock)
     found = take_turns(able, chosen.repeats, warm_ups, chosen.device, clock)
+    if clock and task.steps > PREPARING + 1:
+        untold = [name for name, peer in found.items() if not all(t.step for t in peer.turns)]
+        assert not untold, f"the clock did not tell the steps of {untold}"
     errors = {"ours": peers.error(task, peers.ours)}
     if chosen.dtype == "bf16" or peers.in_bf16 is not None:
         errors["diffusers, bf16"] = peers.error_of_diffusers(task, DTYPES["bf16"])

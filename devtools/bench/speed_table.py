@@ -60,6 +60,11 @@ _RATIOS = {
 }
 """By device and side: who, against whom, and how many times as fast. (At 256 px the host cannot
 run; diffusers' default stands for it.)"""
+_STEP_HEAD = ("CPU seconds of a step",)
+_OF_A_STEP = (
+    "\nTimes as fast: by the CPU seconds of a step after the first two, in which captions are "
+    "projected and folded; these are in the seconds of the whole."
+)
 _PRODUCTS = (
     "The processor's products of matrices, against those of fp32 by default: by oneDNN "
     "{onednn:.2f} times as fast, in bf16 {bf16:.2f} times.\n"
@@ -102,7 +107,9 @@ def _speed_bars(device: str, case: Mapping[str, Any]) -> list[Bar]:
     for ours, theirs, bar in _RATIOS.get(place, ()):
         both = ours in peers and theirs in peers
         ratio = peers[ours].ratio(peers[theirs], what)[0] if both else None
-        report.append(Bar(f"{case['side']} px: {ours}, times as fast as {theirs}", ratio, bar))
+        unit = "a step, " if what == "step" else ""
+        text = f"{case['side']} px: {unit}{ours}, times as fast as {theirs}"
+        report.append(Bar(text, ratio, bar))
     if place in _MOST_SECONDS and OURS in peers:
         seconds = peers[OURS].median()
         report.append(Bar(f"{case['side']} px: seconds", seconds, _MOST_SECONDS[place], False))
@@ -116,8 +123,7 @@ def table(found: Mapping[str, Any], report: Sequence[Bar]) -> str:
         "# Speed\n",
         "Written by `python dev.py bench speed`. Random weights, the same for all; runs take "
         "turns. Medians; the ratio says how many times as fast as diffusers, with the least and "
-        "the most of the rounds; on a processor that of a step after the first two, in which "
-        "things are prepared.\n",
+        "the most of the rounds.\n",
         ", ".join(f"{name} {value}" for name, value in found["machine"].items()) + ".\n",
     ]
     if found.get("products"):
@@ -160,24 +166,30 @@ def _compared(device: str, peers: Mapping[str, Peer]) -> str:
 def _rows(case: Mapping[str, Any], device: str) -> list[str]:
     """Compare seconds, on a processor its own, which do not count what others do there.
 
-    A step stands for the many of a picture: what is prepared in the first two is in the rest.
+    A step stands for the many of a picture: what is prepared in the first two is in the other
+    columns alone.
     """
     peers = peers_of(case)
     what = _compared(device, peers)
-    lines = ["| | seconds | CPU seconds | of a step | GB | times as fast |", "|--|--|--|--|--|--|"]
+    heads = ["", "seconds", "CPU seconds", *_STEP_HEAD[what != "step" :], "GB", "times as fast"]
+    lines = [_row(heads), _row(["--"] * len(heads))]
     for one in case["peers"]:
         name = one["name"]
         if name not in peers:
-            lines.append(f"| {name} | cannot run: {one['absent']} | | | | |")
+            lines.append(_row([name, f"cannot run: {one['absent']}", *[""] * (len(heads) - 2)]))
             continue
         peer = peers[name]
         ratio, least, most = peer.ratio(peers["diffusers"], what)
-        step = f"{peer.median('step'):.3f}" if what == "step" else ""
+        clocks = ("wall", "cpu", "step") if what == "step" else ("wall", "cpu")
         lines.append(
-            f"| {name} | {peer.median():.3f} | {peer.median('cpu'):.3f} | {step} | "
-            f"{peer.median('memory') / 1e9:.2f} | {ratio:.2f} ({least:.2f} to {most:.2f}) |"
-        )
-    return lines
+            _row([name, *(f"{peer.median(clock):.3f}" for clock in clocks),
+                  f"{peer.median('memory') / 1e9:.2f}", f"{ratio:.2f} ({least:.2f} to {most:.2f})"])
+        )  # fmt: skip
+    return lines if what != "step" else [*lines, _OF_A_STEP]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _whole(found: Mapping[str, Any]) -> list[str]:
@@ -205,11 +217,19 @@ def history(path: Path, found: Mapping[str, Any]) -> None:
         for case in found["denoiser"]
         for name, peer in peers_of(case).items()
     }
+    steps = {
+        name: round(seconds, 4)
+        for case in found["denoiser"]
+        for peer, one in peers_of(case).items()
+        if (seconds := one.median("step"))
+        and (name := f"{case['side']} px × {case['batch']}: {peer}")
+    }
     line = {
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         "machine": found["machine"],
         "settings": found["settings"],
         "seconds": medians,
+        "CPU seconds of a step": steps,
     }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from devtools.memory import PeakMemory
 
-_PREPARING = 2
+PREPARING = 2
 """Steps: captions are projected in the first, short ones folded in the second."""
 CALM = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 """Environment of a process that is measured: threads that wait must not count as work."""
@@ -56,7 +56,7 @@ class StepClock:
         runs_a_step, rest = divmod(len(self.moments) - 1, self.steps)
         if rest or not runs_a_step:
             return 0.0
-        begins = self.moments[::runs_a_step][_PREPARING:]
+        begins = self.moments[::runs_a_step][PREPARING:]
         lengths = [end - begin for begin, end in pairwise(begins)]
         return statistics.median(lengths) if lengths else 0.0
 

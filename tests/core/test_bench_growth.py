@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from devtools.bench import growth
 from devtools.bench.growth import Sweep, fitted, operations, plot, point, sweep
 from devtools.bench.memory import Stages, bar_of, graphs, report
 from devtools.bench.peers import PROMPT_TOKENS, Task
 from devtools.bench.start import parse
+from devtools.bench.turns import Turn
 from devtools.reference import FULL
 
 BASE = Task("cpu", "fp32", 256, 1, 2)
@@ -46,6 +49,18 @@ def test_a_sweep_is_measured_and_drawn(tmp_path: Path) -> None:
     assert found.arithmetic[1] == 2 * found.arithmetic[0]
     plot([replace(found, seconds=(1.0, 2.0))], tmp_path / "growth.png")
     assert (tmp_path / "growth.png").is_file()
+
+
+def test_a_long_point_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def timed(run: Callable[[], object], device: str) -> Turn:
+        run()
+        return Turn(61.0 if asked[-1] == 512 else 1.0, 1.0, 0)
+
+    monkeypatch.setattr(growth, "timed", timed)
+    sweep("pixels", [256, 512], lambda task, _: asked.append(task.side), BASE, FULL, 3)
+    assert asked == [256, 256, 256, 512]
 
 
 def test_the_bars_of_memory(capsys: pytest.CaptureFixture[str]) -> None:

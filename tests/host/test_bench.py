@@ -14,13 +14,15 @@ from devtools.interval import Interval
 def test_speed_is_measured_against_everyone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--small", "--repeats", "1", "--steps", "2", "--device", "cpu", "--parts"]
+    arguments = ["--small", "--repeats", "1", "--steps", "4", "--device", "cpu", "--parts"]
     assert speed.main([*arguments, "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "speed.json").read_text())
     (case,) = found["denoiser"]
     names = [one["name"] for one in case["peers"]]
     assert {"diffusers", "host, KSampler", "ours, KSampler", "ours without folds"} <= set(names)
     assert all(len(one["turns"]) == 1 for one in case["peers"])
+    assert all(0 < one["turns"][0]["step"] < one["turns"][0]["cpu"] for one in case["peers"])
+    assert found["products"].keys() == {"onednn", "bf16"}
     assert 0 < case["errors"]["ours"] <= 2e-6
     assert [one["phase"] for one in found["around"]] == ["t5", "vae"]
     assert "The whole, from prompt to picture" in capsys.readouterr().out

@@ -68,7 +68,7 @@ def apart(found: Tensor, wanted: Tensor) -> float:
 
 @pytest.fixture
 def older_host(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host without int8, as 0.16 is."""
+    """A host without int8, as 0.26 and older are."""
     import comfy.quant_ops
 
     known = {k: v for k, v in comfy.quant_ops.QUANT_ALGOS.items() if k != INT8}
