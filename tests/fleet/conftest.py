@@ -54,8 +54,8 @@ class OneServer:
 
 @pytest.fixture(scope="session")
 def one_server() -> Iterator[OneServer]:
-    """A server that all tests of this folder share."""
-    with HostServer(demo_models()) as server:
+    """A server that all tests of this folder share, with as many threads as Ray gives a worker."""
+    with HostServer(demo_models(), variables={"OMP_NUM_THREADS": "1"}) as server:
         yield OneServer(server)
 
 
