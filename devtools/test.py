@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ _ALL_TESTS = [
 def main(arguments: list[str]) -> int:
     """Run all checks and return the exit code of the first that fails."""
     os.chdir(ROOT)
+    # A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for title, command in _CHECKS:
         code = _run(title, command, ROOT)
         if code:
