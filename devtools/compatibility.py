@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from devtools.environment import ROOT
+from devtools.pins import read_pins
 
 HOST_NODES = {
     "Sampling": (
@@ -66,10 +67,6 @@ LACKING = {
 _MARK = "acts"
 
 
-_OLDER = """The oldest is 0.16.3. `python dev.py compat` runs these tests in it, in 0.26.0 and in
-0.30.0; a test of what a version lacks counts as lacking there."""
-
-
 class _Collector:
     """Takes the marked tests while pytest collects them."""
 
@@ -107,9 +104,23 @@ def compatibility_page() -> str:
         lines += [""]
     lines += ["## What cannot act, or was not run", "", "| node | why |", "| -- | -- |"]
     lines += [f"| {name} | {why} |" for name, why in CANNOT.items()]
-    lines += ["", "## Older versions of ComfyUI", "", _OLDER, "", "| version | what it lacks |"]
-    lines += ["| -- | -- |", *(f"| {version} | {what} |" for version, what in LACKING.items())]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_older_hosts(), ""])
+
+
+def _older_hosts() -> list[str]:
+    pins = read_pins()
+    versions = ", ".join(pin.host_version for pin in (*pins.older, pins.host))
+    return [
+        "",
+        "## Older versions of ComfyUI",
+        "",
+        f"`python dev.py compat` runs these tests in {versions}; a test of",
+        "what a version lacks counts as lacking there.",
+        "",
+        "| version | what it lacks |",
+        "| -- | -- |",
+        *(f"| {version} | {what} |" for version, what in LACKING.items()),
+    ]
 
 
 def _shown(tests: list[str]) -> str:
