@@ -127,8 +127,12 @@ def compare(drawn: Mapping[str, Tensor], digests: Mapping[str, str]) -> dict[str
 
 
 def keep(drawn: Mapping[str, Tensor]) -> None:
-    """Write latents, and this machine's digests; other machines' go where a latent changed."""
+    """Write latents, and this machine's digests; other machines' go where a latent changed.
+
+    Where this machine's digest changed, the arithmetic did, and theirs are those of before it.
+    """
     GOLDEN.mkdir(exist_ok=True)
+    before, now = digests_here(), {name: digest(latent) for name, latent in drawn.items()}
     old = kept_latents() if (GOLDEN / _LATENTS).exists() else {}
     as_before = {
         name
@@ -137,11 +141,12 @@ def keep(drawn: Mapping[str, Tensor]) -> None:
         and old[name].shape == latent.shape
         and float((latent - old[name]).norm() / old[name].norm()) <= FAREST
     }
+    still = {name for name in as_before if before.get(name, now[name]) == now[name]}
     digests = {
-        machine_: {name: value for name, value in own.items() if name in as_before}
+        machine_: {name: value for name, value in own.items() if name in still}
         for machine_, own in _digests().items()
     }
-    digests[machine()] = {name: digest(latent) for name, latent in drawn.items()}
+    digests = {name: own for name, own in digests.items() if own} | {machine(): now}
     kept = {name: old[name] if name in as_before else latent for name, latent in drawn.items()}
     save_file(kept, GOLDEN / _LATENTS)
     (GOLDEN / _DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")

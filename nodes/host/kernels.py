@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...pixart_core.network.attention import torch_attention
+from ...pixart_core.network.attention import sliced_attention, torch_attention
 from ...pixart_core.network.config import HEAD_SIZE
+from ...pixart_core.network.matmul import has_bf16_units
 from .run import shortcuts_of
 
 log = logging.getLogger("pixart")
@@ -46,8 +47,11 @@ def host_attention(
 ) -> Tensor:
     """Attend with what another node put in its place, else with the fastest exact kernel here."""
     options = transformer_options or {}
-    if OVERRIDE not in options and shortcuts_of(options).kernel and takes_torchs(q):
-        return torch_attention(q, k, v, heads, mask)
+    if OVERRIDE not in options and shortcuts_of(options).kernel:
+        if takes_torchs(q):
+            return torch_attention(q, k, v, heads, mask)
+        if mask is None and takes_slices(q):
+            return sliced_attention(q, k, v, heads)
     out: Tensor = comfy.ldm.modules.attention.optimized_attention(
         q, k, v, heads, mask=mask, transformer_options=transformer_options
     )
@@ -57,9 +61,20 @@ def host_attention(
 def takes_torchs(q: Tensor) -> bool:
     """Whether torch's own call is faster than the host's, or the only one that can be compiled."""
     if q.device.type == "cpu":
-        # Torch's does not know bf16 units; the host's own multiplies with them.
+        # It does not use a processor's units for bf16.
         return _is_default() and (q.dtype == torch.float32 or torch.compiler.is_compiling())
     return _uses_cudnn(q.device, q.dtype)
+
+
+def takes_slices(q: Tensor) -> bool:
+    """Whether plain products of slices are faster than the host's attention and torch's."""
+    return (
+        q.device.type == "cpu"
+        and q.dtype == torch.bfloat16
+        and has_bf16_units()
+        and not torch.compiler.is_compiling()
+        and _is_default()
+    )
 
 
 @contextmanager

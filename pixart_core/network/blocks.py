@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from .attention import Attention, CrossAttention, SelfAttention
 from .config import NetworkConfig
-from .kept_caption import KeptCross
+from .gelu import linear_gelu
+from .kept_caption import KeptCross, WeightsOf
 from .modulation import NORM_EPS, RowModulation, SharedModulation, affine_norm, modulate
 
 
@@ -21,6 +22,8 @@ class BlockMemory:
 
     modulation: SharedModulation | None = None
     cross: KeptCross | None = None
+    weights_of: WeightsOf | None = None
+    """Where the MLP may take its weights and do in one what are two layers."""
 
 
 _NOTHING = BlockMemory()
@@ -35,9 +38,10 @@ class Mlp(nn.Module):
         self.act = nn.GELU(approximate="tanh")
         self.fc2 = operations.Linear(mlp_size, hidden_size, **placement)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
-        return self.fc2(self.act(self.fc1(x)))
+    def forward(self, x: Tensor, weights_of: WeightsOf | None = None) -> Tensor:
+        """(B, N, C) -> (B, N, C); with ``weights_of`` in fewer calls where that is possible."""
+        hidden = None if weights_of is None else linear_gelu(x, self.fc1, weights_of)
+        return self.fc2(self.act(self.fc1(x)) if hidden is None else hidden)
 
 
 class Block(nn.Module):
@@ -85,7 +89,8 @@ class Block(nn.Module):
             x = x + self.cross_attn(x, caption, mask, options)
         else:
             x = kept.cross.add_to(x, self.cross_attn, options)
-        return torch.addcmul(x, steps.gate_mlp, self.mlp(steps.before_mlp(self.norm2, x)))
+        wide = steps.before_mlp(self.norm2, x)
+        return torch.addcmul(x, steps.gate_mlp, self.mlp(wide, kept.weights_of))
 
     def _modulation(self, modulation: Tensor) -> RowModulation:
         table = self.scale_shift_table.to(modulation) + modulation

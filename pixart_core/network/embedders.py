@@ -24,7 +24,8 @@ class PatchEmbedder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, H/p * W/p, hidden), row-major."""
-        return self.proj(x).flatten(2).transpose(1, 2)
+        # Or every block would inherit the order in memory, and each of its norms copy.
+        return self.proj(x).flatten(2).transpose(1, 2).contiguous()
 
 
 class ScalarEmbedder(nn.Module):

@@ -39,6 +39,8 @@ class Shortcuts:
     """The faster of torch's libraries multiplies fp32 on a processor."""
     kernel: bool = True
     """The faster attention for heads of 72 is taken."""
+    gelu: bool = True
+    """A processor's library computes the GELU where it multiplies."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,14 @@ def plain_weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | Non
     return (layer.weight, layer.bias) if isinstance(layer, nn.Linear) else None
 
 
+def does_more(layer: nn.Module) -> bool:
+    """Whether another node has put something of its own into a layer's call."""
+    return "forward" in vars(layer) or bool(layer._forward_hooks or layer._forward_pre_hooks)
+
+
 def _acting(layer: nn.Module, like: Tensor, weights_of: WeightsOf) -> tuple[Tensor, Tensor] | None:
     """Return weight and bias in fp32, None where the layer does more than apply them."""
-    if "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks:
+    if does_more(layer):
         return None
     found = weights_of(layer, like)
     return found and (found[0].float(), found[1].float())

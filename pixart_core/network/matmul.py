@@ -60,6 +60,11 @@ def fast_matmul(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def is_onednn_chosen(dtype: torch.dtype) -> bool:
+    """Whether a processor's products of this precision go to oneDNN by torch's setting."""
+    return dtype == torch.float32 and torch.get_float32_matmul_precision() == _ONEDNN
+
+
 @lru_cache(maxsize=1)
 def onednn_wins() -> bool:
     """Measure both libraries, once in a process, and say in the log what was found."""

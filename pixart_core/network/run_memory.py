@@ -100,6 +100,11 @@ class NetworkMemory:
         self._versions: list[int] = []
         self._forget()
 
+    @property
+    def mlp_weights(self) -> WeightsOf | None:
+        """Where an MLP may take its weights to do in one call what are two layers."""
+        return self._weights_of if self.shortcuts.gelu else None
+
     def forget_if_changed(self) -> None:
         """Let go of what was computed with weights that are others now."""
         if not _same(self._blocks, self.network.blocks):
@@ -190,14 +195,16 @@ def block_memories(
     shared: SharedTime | None,
     caption: KeptCaption | None,
     bias: Tensor | None,
+    mlp_weights: WeightsOf | None,
     *,
     together: bool,
 ) -> list[BlockMemory]:
     """Return what each block need not compute, an empty list where that is nothing.
 
-    ``bias``: the additive mask (B, 1, N, L); ``together`` as `KeptCaption.cross` has it.
+    ``bias``: the additive mask (B, 1, N, L); ``together`` as `KeptCaption.cross` has it;
+    ``mlp_weights`` as `NetworkMemory` has it.
     """
-    if shared is None and caption is None:
+    if shared is None and caption is None and mlp_weights is None:
         return []
     found = []
     for index, block in enumerate(network.blocks):
@@ -205,7 +212,8 @@ def block_memories(
         cross = None
         if caption is not None:
             cross = caption.cross(index, block.cross_attn, bias, together)
-        found.append(BlockMemory(None if shared is None else shared.blocks[index], cross))
+        modulation = None if shared is None else shared.blocks[index]
+        found.append(BlockMemory(modulation, cross, mlp_weights))
     return found
 
 

@@ -149,7 +149,10 @@ class PixArtTransformer(nn.Module):
         known = None if own is None else own.caption(context, mask, x.dtype)
         caption = self.y_embedder(context.to(x.dtype)) if known is None else known.tokens
         bias = None if mask is None else caption_mask(mask, tokens.shape[1], x.dtype)
-        kept = block_memories(self, shared, known, bias, together=self.attends_together(options))
+        kept = block_memories(
+            *(self, shared, known, bias, None if own is None else own.mlp_weights),
+            together=self.attends_together(options),
+        )
         final = None if shared is None else shared.final
         return State(tokens, time, modulation, caption, bias, grid, options, kept, final)
 

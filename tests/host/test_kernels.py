@@ -27,13 +27,14 @@ def noting(attention: Callable[..., Tensor], said: str, calls: list[str]) -> Cal
 
 @pytest.fixture
 def attended(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Whose attention was called, "ours" or "host's"."""
+    """Whose attention was called: "torch's", "sliced" or "host's"."""
     from comfy.ldm.modules import attention
     from pixart_pack.nodes.host import kernels
 
     calls: list[str] = []
     for module, name, said in (
-        (kernels, "torch_attention", "ours"),
+        (kernels, "torch_attention", "torch's"),
+        (kernels, "sliced_attention", "sliced"),
         (attention, "optimized_attention", "host's"),
     ):
         original = getattr(module, name)
@@ -50,17 +51,22 @@ def attended(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-@pytest.mark.parametrize(("dtype", "whose"), [("fp32", "ours"), ("bf16", "host's")])
+@pytest.mark.parametrize(
+    ("dtype", "units", "whose"),
+    [("fp32", True, "torch's"), ("bf16", True, "sliced"), ("bf16", False, "torch's")],
+)
 def test_the_faster_attention_of_a_processor_runs(
     pack: ModuleType,
     attended: list[str],
     dtype: str,
+    units: bool,
     whose: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pixart_pack.nodes.host import loading
+    from pixart_pack.nodes.host import kernels, loading
 
-    monkeypatch.setattr(loading, "has_bf16_units", lambda: True)
+    for module in (kernels, loading):
+        monkeypatch.setattr(module, "has_bf16_units", lambda: units)
     drawn(loading.load_model(DEMO["diffusion_models"], "auto", dtype).patcher)
     assert set(attended) == {whose}
 
@@ -70,12 +76,15 @@ def test_an_attention_that_the_user_chose_runs(
     pack: ModuleType, flag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from comfy.cli_args import args
-    from pixart_pack.nodes.host.kernels import takes_torchs
+    from pixart_pack.nodes.host import kernels
 
+    monkeypatch.setattr(kernels, "has_bf16_units", lambda: True)
     q = torch.zeros(1, 4, 72)
-    assert takes_torchs(q)
+    assert kernels.takes_torchs(q)
+    assert kernels.takes_slices(q.bfloat16())
     monkeypatch.setattr(args, flag, True)
-    assert not takes_torchs(q)
+    assert not kernels.takes_torchs(q)
+    assert not kernels.takes_slices(q.bfloat16())
 
 
 @pytest.mark.parametrize("units", [True, False])

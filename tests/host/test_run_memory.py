@@ -137,6 +137,53 @@ def test_captions_are_projected_once_a_run(pack: ModuleType, demo: dict[str, Any
     assert len(runs) == 2
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_gelu_in_one_call_takes_the_weights_as_they_act(
+    pack: ModuleType, stored: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cast, and with what a LoRA adds while a model does not fit into memory."""
+    from comfy import ops
+    from pixart_pack.nodes.host.run import acting_weights
+    from pixart_pack.pixart_core.network.gelu import linear_gelu
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    generator = torch.Generator().manual_seed(0)
+    layer = ops.manual_cast.Linear(48, 96, dtype=stored)
+    for parameter in layer.parameters():
+        parameter.requires_grad_(False).normal_(generator=generator)
+    x = torch.randn(2, 5, 48, generator=generator)
+    for function in (None, lambda weight: weight * 2):
+        layer.weight_function = [function] if function else []
+        found = linear_gelu(x, layer, acting_weights)
+        assert found is not None
+        wanted = torch.nn.functional.gelu(layer(x), approximate="tanh")
+        assert relative_error(found, wanted) <= 1e-6
+    assert linear_gelu(x, torch.nn.Linear(48, 96), acting_weights) is None
+
+
+def test_a_run_computes_gelu_in_one_call_where_onednn_multiplies(
+    pack: ModuleType, demo: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixart_pack.pixart_core.network import blocks
+
+    found: list[bool] = []
+    original = blocks.linear_gelu
+
+    def noted(*args: Any) -> Tensor | None:
+        out: Tensor | None = original(*args)
+        found.append(out is not None)
+        return out
+
+    monkeypatch.setattr(blocks, "linear_gelu", noted)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    drawn(demo["model"])
+    assert found
+    assert all(found)
+    found.clear()
+    drawn(without_shortcuts(demo["model"]))
+    assert not found
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_nothing_is_left_after_a_run(
     pack: ModuleType, demo: dict[str, Any], fails: bool, monkeypatch: pytest.MonkeyPatch
