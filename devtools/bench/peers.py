@@ -98,15 +98,22 @@ class Peers:
         from pixart_pack.pixart_core.network.kept_caption import Shortcuts
 
         names = [part.name for part in fields(Shortcuts)]
-        found = {f"ours without {name}": {name: False} for name in names}
-        found["ours without any"] = dict.fromkeys(names, False)
-        return {name: self.with_shortcuts(Shortcuts(**off)) for name, off in found.items()}
+        kinds = {"ours": self.ours, "ours, bf16": self.in_bf16}
+        return {
+            f"{kind} without {name}": self.with_shortcuts(model, Shortcuts(**off))
+            for kind, model in kinds.items()
+            if model
+            for name, off in [
+                *((name, {name: False}) for name in names),
+                ("any", dict.fromkeys(names, False)),
+            ]
+        }
 
-    def with_shortcuts(self, shortcuts: Any) -> Any:
-        """Return our MODEL with these shortcuts alone."""
+    def with_shortcuts(self, model: Any, shortcuts: Any) -> Any:
+        """Return a MODEL of ours with these shortcuts alone."""
         from pixart_pack.nodes.host.run import SHORTCUTS
 
-        model = self.ours.clone()
+        model = model.clone()
         model.model_options.setdefault("transformer_options", {})[SHORTCUTS] = shortcuts
         return model
 
