@@ -65,6 +65,10 @@ _OF_A_STEP = (
     "\nTimes as fast: by the CPU seconds of a step after the first two, in which captions are "
     "projected and folded; these are in the seconds of the whole."
 )
+_WORD = " without "
+_WITHOUT = {OURS: "ours", "ours, bf16": "ours, bf16"}
+"""Who ran whole, and what its runs without a part are called."""
+_PARTS = "How many times as long without each of our shortcuts as with all:\n"
 _PRODUCTS = (
     "The processor's products of matrices, against those of fp32 by default: by oneDNN "
     "{onednn:.2f} times as fast, in bf16 {bf16:.2f} times.\n"
@@ -151,6 +155,7 @@ def _denoiser_lines(settings: Mapping[str, Any], case: Mapping[str, Any]) -> lis
     return [
         title,
         *_rows(case, settings["device"]),
+        *_parts(case, settings["device"]),
         f"\nError of a step to diffusers in fp32: {errors}.",
     ]
 
@@ -186,6 +191,24 @@ def _rows(case: Mapping[str, Any], device: str) -> list[str]:
                   f"{peer.median('memory') / 1e9:.2f}", f"{ratio:.2f} ({least:.2f} to {most:.2f})"])
         )  # fmt: skip
     return lines if what != "step" else [*lines, _OF_A_STEP]
+
+
+def _parts(case: Mapping[str, Any], device: str) -> list[str]:
+    """Say of each shortcut, where ours ran without it, what it is worth."""
+    peers = peers_of(case)
+    what = _compared(device, peers)
+    kinds = {kind: name for name, kind in _WITHOUT.items() if name in peers}
+    parts = {name.partition(_WORD)[2]: None for name in peers if _WORD in name}
+    if not parts:
+        return []
+    lines = ["\n" + _PARTS, _row(["", *kinds]), _row(["--"] * (1 + len(kinds)))]
+    for part in parts:
+        ratios = [
+            peers[name].ratio(peers[f"{kind}{_WORD}{part}"], what) for kind, name in kinds.items()
+        ]
+        cells = [f"{ratio:.2f} ({least:.2f} to {most:.2f})" for ratio, least, most in ratios]
+        lines.append(_row([part, *cells]))
+    return lines
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -25,7 +25,9 @@ def test_speed_is_measured_against_everyone(
     assert found["products"].keys() == {"onednn", "bf16"}
     assert 0 < case["errors"]["ours"] <= 2e-6
     assert [one["phase"] for one in found["around"]] == ["t5", "vae"]
-    assert "The whole, from prompt to picture" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "The whole, from prompt to picture" in printed
+    assert "\n| gelu | " in printed
     assert (tmp_path / "speed.png").is_file()
 
 
