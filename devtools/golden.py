@@ -129,7 +129,8 @@ def compare(drawn: Mapping[str, Tensor], digests: Mapping[str, str]) -> dict[str
 def keep(drawn: Mapping[str, Tensor]) -> None:
     """Write latents, and this machine's digests; other machines' go where a latent changed.
 
-    Where this machine's digest changed, the arithmetic did, and theirs are those of before it.
+    Where this machine's digest changed, the arithmetic did, and theirs are those of before it. (A
+    change that this machine alone sees takes theirs, too; the latent is still compared there.)
     """
     GOLDEN.mkdir(exist_ok=True)
     before, now = digests_here(), {name: digest(latent) for name, latent in drawn.items()}

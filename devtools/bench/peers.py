@@ -94,7 +94,7 @@ class Peers:
         return self._ksampler(self.ours, task, captions=(prompt, self.captions[1]))
 
     def ablations(self) -> dict[str, Any]:
-        """Return our MODEL without each of its shortcuts, and without any."""
+        """Return our MODEL, and the one in bf16, without each of its shortcuts and without any."""
         from pixart_pack.pixart_core.network.kept_caption import Shortcuts
 
         names = [part.name for part in fields(Shortcuts)]

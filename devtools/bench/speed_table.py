@@ -184,11 +184,10 @@ def _rows(case: Mapping[str, Any], device: str) -> list[str]:
             lines.append(_row([name, f"cannot run: {one['absent']}", *[""] * (len(heads) - 2)]))
             continue
         peer = peers[name]
-        ratio, least, most = peer.ratio(peers["diffusers"], what)
         clocks = ("wall", "cpu", "step") if what == "step" else ("wall", "cpu")
         lines.append(
             _row([name, *(f"{peer.median(clock):.3f}" for clock in clocks),
-                  f"{peer.median('memory') / 1e9:.2f}", f"{ratio:.2f} ({least:.2f} to {most:.2f})"])
+                  f"{peer.median('memory') / 1e9:.2f}", _ratio(peer, peers["diffusers"], what)])
         )  # fmt: skip
     return lines if what != "step" else [*lines, _OF_A_STEP]
 
@@ -203,12 +202,17 @@ def _parts(case: Mapping[str, Any], device: str) -> list[str]:
         return []
     lines = ["\n" + _PARTS, _row(["", *kinds]), _row(["--"] * (1 + len(kinds)))]
     for part in parts:
-        ratios = [
-            peers[name].ratio(peers[f"{kind}{_WORD}{part}"], what) for kind, name in kinds.items()
-        ]
-        cells = [f"{ratio:.2f} ({least:.2f} to {most:.2f})" for ratio, least, most in ratios]
+        cells = []
+        for kind, name in kinds.items():
+            without = peers.get(f"{kind}{_WORD}{part}")
+            cells.append("" if without is None else _ratio(peers[name], without, what))
         lines.append(_row([part, *cells]))
     return lines
+
+
+def _ratio(peer: Peer, other: Peer, what: str) -> str:
+    ratio, least, most = peer.ratio(other, what)
+    return f"{ratio:.2f} ({least:.2f} to {most:.2f})"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...pixart_core.network.attention import sliced_attention, torch_attention
 from ...pixart_core.network.config import HEAD_SIZE
-from ...pixart_core.network.matmul import has_bf16_units
+from ...pixart_core.network.matmul import onednn_multiplies
 from .run import shortcuts_of
 
 log = logging.getLogger("pixart")
@@ -68,13 +68,9 @@ def takes_torchs(q: Tensor) -> bool:
 
 def takes_slices(q: Tensor) -> bool:
     """Whether plain products of slices are faster than the host's attention and torch's."""
-    return (
-        q.device.type == "cpu"
-        and q.dtype == torch.bfloat16
-        and has_bf16_units()
-        and not torch.compiler.is_compiling()
-        and _is_default()
-    )
+    if comfy.cli_args.args.use_pytorch_cross_attention or torch.compiler.is_compiling():
+        return False
+    return q.dtype == torch.bfloat16 and onednn_multiplies(q.device, q.dtype) and _is_default()
 
 
 @contextmanager

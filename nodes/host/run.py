@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.ops
 import comfy.patcher_extension
 from torch import Tensor, nn
 
+from ...pixart_core.network.acting_weights import Weights
 from ...pixart_core.network.kept_caption import Shortcuts
 from ...pixart_core.network.run_memory import RunMemory
 
@@ -53,9 +55,15 @@ def memory_of(options: Mapping[str, Any]) -> RunMemory | None:
     return options.get(MEMORY)
 
 
-def acting_weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return weight and bias of a layer with all that the host does to them before they act."""
+@contextmanager
+def acting_weights(layer: nn.Module, like: Tensor) -> Iterator[Weights | None]:
+    """Lend weight and bias of a layer with all that the host does to them before they act."""
     if not isinstance(layer, comfy.ops.CastWeightBiasOp):
-        return None
-    weight, bias = comfy.ops.cast_bias_weight(layer, like)
-    return weight, bias
+        yield None
+        return
+    # As its own layers do: what it has brought to a card for this may go again.
+    weight, bias, place = comfy.ops.cast_bias_weight(layer, like, offloadable=True)
+    try:
+        yield None if bias is None else (weight, bias)
+    finally:
+        comfy.ops.uncast_bias_weight(layer, weight, bias, place)

@@ -55,9 +55,11 @@ def sliced_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     use them, and of the host's, whose scores leave the cache.
     """
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1) for t in (q, k, v))
+    # In order also where one row leaves a view, or each product would copy its part.
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     (pairs, tokens, size), keys = q.shape, k.shape[1]  # B * H, N, D
-    rows = min(tokens, max(1, _MOST_SCORES // keys))
-    together = max(1, _MOST_SCORES // (rows * keys))
+    rows = max(1, min(tokens, _MOST_SCORES // max(1, keys)))
+    together = max(1, _MOST_SCORES // max(1, rows * keys))
     out, nothing, k = torch.empty_like(q), q.new_empty(()), k.transpose(1, 2)
     for first in range(0, pairs, together):
         these = slice(first, first + together)

@@ -9,21 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .acting_weights import WeightsOf, does_more
 from .attention import Attention, CrossAttention, SelfAttention
 from .config import NetworkConfig
 from .gelu import linear_gelu
-from .kept_caption import KeptCross, WeightsOf
+from .kept_caption import KeptCross
 from .modulation import NORM_EPS, RowModulation, SharedModulation, affine_norm, modulate
 
 
 @dataclass(frozen=True)
 class BlockMemory:
-    """What one block need not compute; None is what it must."""
+    """What one block need not compute, or not as it stands there; None is what it must."""
 
     modulation: SharedModulation | None = None
     cross: KeptCross | None = None
-    weights_of: WeightsOf | None = None
-    """Where the MLP may take its weights and do in one what are two layers."""
+    mlp_weights: WeightsOf | None = None
+    """Where the MLP may take its weights, to do in one call what are two layers."""
 
 
 _NOTHING = BlockMemory()
@@ -40,8 +41,10 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor, weights_of: WeightsOf | None = None) -> Tensor:
         """(B, N, C) -> (B, N, C); with ``weights_of`` in fewer calls where that is possible."""
-        hidden = None if weights_of is None else linear_gelu(x, self.fc1, weights_of)
-        return self.fc2(self.act(self.fc1(x)) if hidden is None else hidden)
+        wide = None
+        if weights_of is not None:
+            wide = linear_gelu(x, self.fc1, self.act, weights_of)
+        return self.fc2(self.act(self.fc1(x)) if wide is None else wide)
 
 
 class Block(nn.Module):
@@ -89,8 +92,14 @@ class Block(nn.Module):
             x = x + self.cross_attn(x, caption, mask, options)
         else:
             x = kept.cross.add_to(x, self.cross_attn, options)
-        wide = steps.before_mlp(self.norm2, x)
-        return torch.addcmul(x, steps.gate_mlp, self.mlp(wide, kept.weights_of))
+        out = self._mlp(steps.before_mlp(self.norm2, x), kept.mlp_weights)
+        return torch.addcmul(x, steps.gate_mlp, out)
+
+    def _mlp(self, x: Tensor, weights_of: WeightsOf | None) -> Tensor:
+        # What another node has put in its place is called as it always was.
+        if weights_of is None or type(self.mlp) is not Mlp or does_more(self.mlp):
+            return self.mlp(x)
+        return self.mlp(x, weights_of)
 
     def _modulation(self, modulation: Tensor) -> RowModulation:
         table = self.scale_shift_table.to(modulation) + modulation

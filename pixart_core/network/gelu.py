@@ -5,32 +5,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .kept_caption import WeightsOf, does_more
-from .matmul import has_bf16_units, is_onednn_chosen
+from .acting_weights import Weights, WeightsOf, does_more, lent
+from .matmul import onednn_multiplies
 
 
-def linear_gelu(x: Tensor, layer: nn.Module, weights_of: WeightsOf) -> Tensor | None:
-    """Return the GELU (tanh form) of what a layer makes of (..., in), (..., out).
+def linear_gelu(
+    x: Tensor, layer: nn.Module, act: nn.Module, weights_of: WeightsOf
+) -> Tensor | None:
+    """Return the GELU of what a layer makes of (..., in), (..., out).
 
     It is as exact as the two by themselves, in bf16 more so: it rounds once. None where oneDNN is
-    not what multiplies, and where the layer does more than apply its weights.
+    not what multiplies, where gradients are wanted or a compiler looks on, and where the two do
+    more than apply weights and GELU.
     """
-    if not _is_fused(x.device, x.dtype) or does_more(layer):
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return None
-    found = weights_of(layer, x)
-    # The host's quantised weights are tensors of other kinds.
-    if found is None or any(type(t) not in (Tensor, nn.Parameter) for t in found):
+    if not onednn_multiplies(x.device, x.dtype) or type(act) is not nn.GELU or does_more(act):
         return None
-    if any(t.dtype != x.dtype for t in found):
-        return None
-    # Torch's own compiler calls this, too; there is no public name for it.
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, *found, "gelu", [], "tanh")
+    with lent(layer, x, weights_of) as found:
+        if found is None or not _are_plain(found, x.dtype):
+            return None
+        # Torch's own compiler calls this, too; there is no public name for it.
+        fused = torch.ops.mkldnn._linear_pointwise.default
+        out: Tensor = fused(x, *found, "gelu", [], act.approximate)
     return out
 
 
-def _is_fused(device: torch.device, dtype: torch.dtype) -> bool:
-    if device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return False
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return has_bf16_units() if dtype == torch.bfloat16 else is_onednn_chosen(dtype)
+def _are_plain(weights: Weights, dtype: torch.dtype) -> bool:
+    """Whether weights are such as the library takes: the host's quantised ones are of other kinds.
+
+    oneDNN is slow with weights in another order.
+    """
+    return all(
+        type(t) in (Tensor, nn.Parameter) and t.dtype == dtype and t.is_contiguous()
+        for t in weights
+    )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from .acting_weights import Weights, WeightsOf, lent
 from .attention import CrossAttention
-
-WeightsOf = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor] | None]
-"""Returns weight and bias of a linear layer as they act on a tensor; None where it cannot tell."""
 
 _MOST_GROUPS = 4
 
@@ -139,24 +137,6 @@ def folds(length: int, heads: int, hidden_size: int) -> bool:
     return length * (heads - 1) < hidden_size
 
 
-def plain_weights(layer: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return weight and bias of a linear layer that holds them as they act."""
-    return (layer.weight, layer.bias) if isinstance(layer, nn.Linear) else None
-
-
-def does_more(layer: nn.Module) -> bool:
-    """Whether another node has put something of its own into a layer's call."""
-    return "forward" in vars(layer) or bool(layer._forward_hooks or layer._forward_pre_hooks)
-
-
-def _acting(layer: nn.Module, like: Tensor, weights_of: WeightsOf) -> tuple[Tensor, Tensor] | None:
-    """Return weight and bias in fp32, None where the layer does more than apply them."""
-    if does_more(layer):
-        return None
-    found = weights_of(layer, like)
-    return found and (found[0].float(), found[1].float())
-
-
 @torch.no_grad()
 def folded(
     layer: CrossAttention, keys: Tensor, values: Tensor, weights_of: WeightsOf
@@ -165,18 +145,29 @@ def folded(
 
     None where another node changes what the projections do.
     """
-    queries = _acting(layer.q_linear, keys, weights_of)
-    outs = _acting(layer.proj, keys, weights_of)
-    if queries is None or outs is None:
-        return None
     k, v = (t.float().unflatten(-1, (layer.heads, -1)) for t in (keys, values))  # L H D
-    (query, query_bias), (out, out_bias) = queries, outs
-    k = k * k.shape[-1] ** -0.5
-    scores = torch.einsum("lhd,hdc->hlc", k, query.unflatten(0, (layer.heads, -1)))
-    bias = torch.einsum("lhd,hd->hl", k, query_bias.unflatten(0, (layer.heads, -1)))
-    mix = torch.einsum("chd,lhd->chl", out.unflatten(1, (layer.heads, -1)), v)
-    parts = (scores.flatten(0, 1), bias.flatten(), mix.flatten(1), out_bias)
-    return Folded(*(part.to(keys.dtype).contiguous() for part in parts))
+    with lent(layer.q_linear, keys, weights_of) as found:
+        before = found and _scores(k * k.shape[-1] ** -0.5, found)
+    with lent(layer.proj, keys, weights_of) as found:
+        after = found and _mix(v, found)
+    if before is None or after is None:
+        return None
+    return Folded(*(part.to(keys.dtype).contiguous() for part in (*before, *after)))
+
+
+def _scores(k: Tensor, queries: Weights) -> Weights:
+    """Multiply scaled keys (L, H, D) into the projection of the queries."""
+    weight, bias = (t.float().unflatten(0, (k.shape[1], -1)) for t in queries)
+    scores = torch.einsum("lhd,hdc->hlc", k, weight).flatten(0, 1)
+    return scores, torch.einsum("lhd,hd->hl", k, bias).flatten()
+
+
+def _mix(v: Tensor, outs: Weights) -> Weights:
+    """Multiply values (L, H, D) into the projection of what was attended to."""
+    weight, bias = (t.float() for t in outs)
+    mix = torch.einsum("chd,lhd->chl", weight.unflatten(1, (v.shape[1], -1)), v)
+    # A copy, since what is lent is given back.
+    return mix.flatten(1), bias.clone()
 
 
 class KeptCaption:

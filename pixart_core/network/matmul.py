@@ -60,9 +60,21 @@ def fast_matmul(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def is_onednn_chosen(dtype: torch.dtype) -> bool:
-    """Whether a processor's products of this precision go to oneDNN by torch's setting."""
-    return dtype == torch.float32 and torch.get_float32_matmul_precision() == _ONEDNN
+def onednn_multiplies(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch gives products of this precision to oneDNN on such a device.
+
+    In fp32 it does where its setting lets it, and the processor is one that oneDNN's bf16 could
+    run on; in bf16 it is asked for units, too, without which nothing is gained.
+    """
+    if device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+        return False
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.enabled
+    if not known or asked is None or not asked():
+        return False
+    if dtype == torch.bfloat16:
+        return has_bf16_units()
+    return torch.get_float32_matmul_precision() == _ONEDNN
 
 
 @lru_cache(maxsize=1)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .acting_weights import WeightsOf, plain_weights
 from .blocks import Block, BlockMemory
-from .kept_caption import KeptCaption, Shortcuts, WeightsOf, plain_weights, row_groups
+from .kept_caption import KeptCaption, Shortcuts, row_groups
 from .modulation import SharedModulation, norm_dtype, shared_modulations
 from .once import Once, version_of
 from .positions import position_grid
@@ -100,10 +101,9 @@ class NetworkMemory:
         self._versions: list[int] = []
         self._forget()
 
-    @property
-    def mlp_weights(self) -> WeightsOf | None:
-        """Where an MLP may take its weights to do in one call what are two layers."""
-        return self._weights_of if self.shortcuts.gelu else None
+    def mlp_weights(self, device: torch.device) -> WeightsOf | None:
+        """Return where an MLP may take its weights to do in one call what are two layers."""
+        return self._weights_of if self.shortcuts.gelu and device.type == "cpu" else None
 
     def forget_if_changed(self) -> None:
         """Let go of what was computed with weights that are others now."""

@@ -150,7 +150,7 @@ class PixArtTransformer(nn.Module):
         caption = self.y_embedder(context.to(x.dtype)) if known is None else known.tokens
         bias = None if mask is None else caption_mask(mask, tokens.shape[1], x.dtype)
         kept = block_memories(
-            *(self, shared, known, bias, None if own is None else own.mlp_weights),
+            *(self, shared, known, bias, None if own is None else own.mlp_weights(x.device)),
             together=self.attends_together(options),
         )
         final = None if shared is None else shared.final

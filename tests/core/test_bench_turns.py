@@ -39,6 +39,19 @@ def found(**seconds: list[float]) -> dict[str, Any]:
     }
 
 
+def test_a_part_is_worth_what_its_absence_costs() -> None:
+    measured = found(ours=[2.0, 3.0, 4.0], diffusers=[4.0, 4.0, 4.0], bf16=[1.0, 1.0, 1.0])
+    (case,) = measured["denoiser"]
+    case["peers"] += [
+        peer("ours without folds", 3.0, 3.0, 8.0).as_json(),
+        peer("ours, bf16 without folds", 2.0, 1.0, 2.0).as_json(),
+        peer("ours without any", 2.0, 6.0, 8.0).as_json(),
+    ]
+    lines = table(measured, []).splitlines()
+    assert "| folds | 1.50 (1.00 to 2.00) | 2.00 (1.00 to 2.00) |" in lines
+    assert "| any | 2.00 (1.00 to 2.00) |  |" in lines
+
+
 def test_a_ratio_is_taken_round_by_round() -> None:
     # A slow moment meets both: the ratio of medians would be 1.5.
     ours, theirs = peer("ours", 1, 10, 2), peer("theirs", 2, 20, 4)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from devtools.reference import relative_error
-from pixart_core.network import gelu
+from pixart_core.network import gelu, matmul
+from pixart_core.network.acting_weights import Weights, WeightsOf, plain_weights
 from pixart_core.network.gelu import linear_gelu
-from pixart_core.network.kept_caption import plain_weights
+from pixart_core.network.matmul import has_bf16_units, onednn_multiplies
+from pixart_core.network.run_memory import RunMemory
 
+from .test_run_memory import FAMILY, guided, model_of
+
+ACT = nn.GELU(approximate="tanh")
 X = torch.randn(2, 60, 48, generator=torch.Generator().manual_seed(0))
 
 
@@ -24,71 +29,105 @@ def layer() -> nn.Linear:
 
 
 @pytest.fixture
-def onednn() -> Iterator[None]:
-    """Products of fp32 by oneDNN, as while our model runs on some processors."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    yield
-    torch.set_float32_matmul_precision(before)
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where torch gives every product to oneDNN."""
+    monkeypatch.setattr(gelu, "onednn_multiplies", lambda *_: True)
 
 
-@pytest.fixture
-def bf16_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gelu, "has_bf16_units", lambda: True)
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
 
 
-def two_layers(x: Tensor, layer: nn.Linear) -> Tensor:
-    return functional.gelu(layer(x), approximate="tanh")
+def fused(x: Tensor, layer: nn.Module, act: nn.Module = ACT) -> Tensor | None:
+    return linear_gelu(x, layer, act, plain_weights)
 
 
-def test_in_fp32_it_is_as_exact(layer: nn.Linear, onednn: None) -> None:
-    found = linear_gelu(X, layer, plain_weights)
+@pytest.mark.parametrize("approximate", ["tanh", "none"])
+def test_in_fp32_it_is_as_exact(layer: nn.Linear, onednn: None, approximate: str) -> None:
+    act = nn.GELU(approximate)
+    found = fused(X, layer, act)
     assert found is not None
-    assert relative_error(found, two_layers(X.double(), layer.double())) <= 1e-6
+    assert relative_error(found, act(layer.double()(X.double()))) <= 1e-6
 
 
-def test_in_bf16_it_is_more_exact(layer: nn.Linear, bf16_units: None) -> None:
+def test_in_bf16_it_is_more_exact(layer: nn.Linear) -> None:
     x, layer = X.bfloat16(), layer.bfloat16()
-    found, apart = linear_gelu(x, layer, plain_weights), two_layers(x, layer)
-    assert found is not None
-    exact = two_layers(x.double(), layer.double())
-    assert relative_error(found, exact) < relative_error(apart, exact)
+    found, apart = fused(x, layer), ACT(layer(x))
+    assert (found is not None) == onednn_multiplies(x.device, x.dtype) == has_bf16_units()
+    exact = ACT(layer.double()(x.double()))
+    if found is not None:
+        assert relative_error(found, exact) < relative_error(apart, exact)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
 def test_it_is_not_done_where_something_else_multiplies(
     layer: nn.Linear, dtype: torch.dtype
 ) -> None:
-    assert linear_gelu(X.to(dtype), layer.to(dtype), plain_weights) is None
+    assert fused(X.to(dtype), layer.to(dtype)) is None
 
 
-def test_it_is_not_done_in_bf16_without_units(
+def test_it_is_not_done_where_onednn_is_off_or_there_are_no_units(
     layer: nn.Linear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gelu, "has_bf16_units", lambda: False)
-    assert linear_gelu(X.bfloat16(), layer.bfloat16(), plain_weights) is None
+    x, layer = X.bfloat16(), layer.bfloat16()
+    with monkeypatch.context() as without:
+        without.setattr(matmul, "has_bf16_units", lambda: False)
+        assert fused(x, layer) is None
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert fused(x, layer) is None
 
 
-def test_it_gives_way_to_hooks_and_to_weights_of_other_kinds(
-    layer: nn.Linear, onednn: None
-) -> None:
+def test_it_gives_way_to_gradients(layer: nn.Linear, onednn: None) -> None:
+    with torch.enable_grad():
+        assert fused(X, layer) is None
+
+
+def lending(weights: Weights | None) -> WeightsOf:
+    return lambda *_: nullcontext(weights)
+
+
+def test_it_gives_way_to_weights_of_other_kinds(layer: nn.Linear, onednn: None) -> None:
     class Quantised(Tensor):
         pass
 
-    other = layer.weight.data.as_subclass(Quantised)
-    for found in (None, (other, layer.bias), (layer.weight.half(), layer.bias)):
-        assert linear_gelu(X, layer, lambda *_, found=found: found) is None  # type: ignore[misc]
-    hook = layer.register_forward_hook(lambda *_: None)
-    assert linear_gelu(X, layer, plain_weights) is None
-    hook.remove()
-    assert linear_gelu(X, layer, plain_weights) is not None
+    weight, bias = layer.weight.data, layer.bias.data
+    turned = weight.T.contiguous().T
+    for other in (weight.as_subclass(Quantised), weight.half(), turned):
+        assert linear_gelu(X, layer, ACT, lending((other, bias))) is None
+    assert linear_gelu(X, layer, ACT, lending(None)) is None
+    assert linear_gelu(X, layer, ACT, lending((weight, bias))) is not None
+
+
+def test_it_gives_way_to_what_others_do_to_a_layer_or_its_activation(
+    layer: nn.Linear, onednn: None
+) -> None:
+    act = nn.GELU(approximate="tanh")
+    for module in (layer, act):
+        hook = module.register_forward_hook(lambda *_: None)
+        assert fused(X, layer, act) is None
+        hook.remove()
+        assert fused(X, layer, act) is not None
+    assert fused(X, layer, nn.SiLU()) is None
 
 
 def test_changed_weights_act_at_once(layer: nn.Linear, onednn: None) -> None:
-    first = linear_gelu(X, layer, plain_weights)
+    first = fused(X, layer)
     layer.weight.data *= 2
-    second = linear_gelu(X, layer, plain_weights)
+    second = fused(X, layer)
     assert first is not None
     assert second is not None
-    assert relative_error(second, two_layers(X, layer)) <= 1e-6
+    assert relative_error(second, ACT(layer(X))) <= 1e-6
     assert relative_error(first, second) > 0.1
+
+
+@pytest.mark.parametrize("place", ["mlp", "mlp.act", "mlp.fc1"])
+def test_what_others_put_into_a_block_acts(onednn: None, place: str) -> None:
+    """A call of one argument, as it always was."""
+    model, given = model_of(), guided(FAMILY, [9, 1])
+    for block in model.blocks:
+        module = block.get_submodule(place)
+        module.forward = lambda x, forward=module.forward: forward(x) / 2  # type: ignore[assignment]
+    wanted = model(**given)
+    assert relative_error(model(**given, memory=RunMemory()), wanted) <= 2e-6

@@ -66,6 +66,16 @@ def test_a_row_alone_equals_itself_in_a_batch(family: ReferenceFamily) -> None:
 
 
 @torch.no_grad()
+def test_tokens_lie_in_memory_one_after_the_other() -> None:
+    """Or every norm would copy them."""
+    family = FAMILIES[1]
+    model = our_transformer(diffusers_transformer(family), family)
+    state = model.prepare(**inputs(family, 8, 12, [5, 2]))
+    assert state.tokens.is_contiguous()
+    assert model.run_block(0, state.tokens, state).is_contiguous()
+
+
+@torch.no_grad()
 def test_padding_takes_no_part() -> None:
     family = FAMILIES[0]
     model = our_transformer(diffusers_transformer(family), family)

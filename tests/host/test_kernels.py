@@ -65,25 +65,57 @@ def test_the_faster_attention_of_a_processor_runs(
 ) -> None:
     from pixart_pack.nodes.host import kernels, loading
 
-    for module in (kernels, loading):
-        monkeypatch.setattr(module, "has_bf16_units", lambda: units)
+    monkeypatch.setattr(loading, "has_bf16_units", lambda: units)
+    monkeypatch.setattr(kernels, "onednn_multiplies", lambda *_: units)
     drawn(loading.load_model(DEMO["diffusion_models"], "auto", dtype).patcher)
     assert set(attended) == {whose}
 
 
-@pytest.mark.parametrize("flag", ["use_split_cross_attention", "use_quad_cross_attention"])
+@pytest.mark.parametrize("units", [True, False])
+@pytest.mark.parametrize("masks", [True, False])
+def test_slices_take_bf16_without_a_mask(
+    pack: ModuleType, attended: list[str], masks: bool, units: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixart_pack.nodes.host import kernels
+
+    monkeypatch.setattr(kernels, "onednn_multiplies", lambda *_: units)
+    q, k, v = torch.randn(3, 2, 9, 144, generator=torch.manual_seed(0)).bfloat16()
+    mask = torch.zeros(2, 1, 9, 9).bfloat16()
+    mask[1, ..., 4:] = -10000
+    found = kernels.host_attention(q, k, v, 2, mask if masks else None)
+    assert attended == ["sliced" if units and not masks else "host's"]
+    exact = kernels.torch_attention(
+        *(q.double(), k.double(), v.double(), 2), mask.double() if masks else None
+    )
+    assert relative_error(found, exact) < 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_slices_are_for_bf16_alone(
+    pack: ModuleType, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pixart_pack.nodes.host import kernels
+
+    monkeypatch.setattr(kernels, "onednn_multiplies", lambda *_: True)
+    assert not kernels.takes_slices(torch.zeros(1, 4, 72, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["use_split_cross_attention", "use_quad_cross_attention", "use_pytorch_cross_attention"],
+)
 def test_an_attention_that_the_user_chose_runs(
     pack: ModuleType, flag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from comfy.cli_args import args
     from pixart_pack.nodes.host import kernels
 
-    monkeypatch.setattr(kernels, "has_bf16_units", lambda: True)
+    monkeypatch.setattr(kernels, "onednn_multiplies", lambda *_: True)
     q = torch.zeros(1, 4, 72)
     assert kernels.takes_torchs(q)
     assert kernels.takes_slices(q.bfloat16())
     monkeypatch.setattr(args, flag, True)
-    assert not kernels.takes_torchs(q)
+    assert kernels.takes_torchs(q) == (flag == "use_pytorch_cross_attention")
     assert not kernels.takes_slices(q.bfloat16())
 
 

@@ -137,6 +137,33 @@ def test_captions_are_projected_once_a_run(pack: ModuleType, demo: dict[str, Any
     assert len(runs) == 2
 
 
+def test_weights_that_are_read_are_given_back(
+    pack: ModuleType, demo: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a card with dynamic memory could not let them go."""
+    from comfy import ops
+
+    held: list[Any] = []
+    lent: list[Any] = []
+    cast, uncast = ops.cast_bias_weight, ops.uncast_bias_weight
+
+    def lend(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        held.append(layer)
+        lent.append(layer)
+        return cast(layer, *args, **kwargs)
+
+    def take_back(layer: Any, *args: Any) -> None:
+        held.remove(layer)
+        uncast(layer, *args)
+
+    monkeypatch.setattr(ops, "cast_bias_weight", lend)
+    monkeypatch.setattr(ops, "uncast_bias_weight", take_back)
+    drawn(demo["model"])
+    blocks = demo["model"].model.diffusion_model.blocks
+    assert {id(block.cross_attn.q_linear) for block in blocks} <= {id(layer) for layer in lent}
+    assert held == []
+
+
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
 def test_gelu_in_one_call_takes_the_weights_as_they_act(
     pack: ModuleType, stored: torch.dtype, monkeypatch: pytest.MonkeyPatch
@@ -144,27 +171,29 @@ def test_gelu_in_one_call_takes_the_weights_as_they_act(
     """Cast, and with what a LoRA adds while a model does not fit into memory."""
     from comfy import ops
     from pixart_pack.nodes.host.run import acting_weights
-    from pixart_pack.pixart_core.network.gelu import linear_gelu
+    from pixart_pack.pixart_core.network import gelu
 
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    monkeypatch.setattr(gelu, "onednn_multiplies", lambda *_: True)
     generator = torch.Generator().manual_seed(0)
     layer = ops.manual_cast.Linear(48, 96, dtype=stored)
     for parameter in layer.parameters():
         parameter.requires_grad_(False).normal_(generator=generator)
-    x = torch.randn(2, 5, 48, generator=generator)
+    x, act = torch.randn(2, 5, 48, generator=generator), torch.nn.GELU(approximate="tanh")
     for function in (None, lambda weight: weight * 2):
         layer.weight_function = [function] if function else []
-        found = linear_gelu(x, layer, acting_weights)
+        with torch.no_grad():
+            found = gelu.linear_gelu(x, layer, act, acting_weights)
         assert found is not None
-        wanted = torch.nn.functional.gelu(layer(x), approximate="tanh")
-        assert relative_error(found, wanted) <= 1e-6
-    assert linear_gelu(x, torch.nn.Linear(48, 96), acting_weights) is None
+        assert relative_error(found, act(layer(x))) <= 1e-6
+    for other in (torch.nn.Linear(48, 96), ops.manual_cast.Linear(48, 96, bias=False)):
+        with torch.no_grad():
+            assert gelu.linear_gelu(x, other, act, acting_weights) is None
 
 
 def test_a_run_computes_gelu_in_one_call_where_onednn_multiplies(
     pack: ModuleType, demo: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixart_pack.pixart_core.network import blocks
+    from pixart_pack.pixart_core.network import blocks, gelu
 
     found: list[bool] = []
     original = blocks.linear_gelu
@@ -175,7 +204,7 @@ def test_a_run_computes_gelu_in_one_call_where_onednn_multiplies(
         return out
 
     monkeypatch.setattr(blocks, "linear_gelu", noted)
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    monkeypatch.setattr(gelu, "onednn_multiplies", lambda *_: True)
     drawn(demo["model"])
     assert found
     assert all(found)
