@@ -38,5 +38,5 @@ def test_in_bf16_it_is_within_its_roundings() -> None:
 
 @pytest.mark.parametrize(("tokens", "keys"), [(0, 5), (5, 0)])
 def test_nothing_to_attend_from_or_to_is_no_error(tokens: int, keys: int) -> None:
-    given = [torch.zeros(1, length, WIDTH) for length in (tokens, keys, keys)]
-    assert sliced_attention(*given, HEADS).shape == (1, tokens, WIDTH)
+    q, k, v = (torch.zeros(1, length, WIDTH) for length in (tokens, keys, keys))
+    assert sliced_attention(q, k, v, HEADS).shape == (1, tokens, WIDTH)

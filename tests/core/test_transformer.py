@@ -70,7 +70,8 @@ def test_tokens_lie_in_memory_one_after_the_other() -> None:
     """Or every norm would copy them."""
     family = FAMILIES[1]
     model = our_transformer(diffusers_transformer(family), family)
-    state = model.prepare(**inputs(family, 8, 12, [5, 2]))
+    given = inputs(family, 8, 12, [5, 2])
+    state = model.prepare(given["x"], given["t"], given["context"], given["mask"], given["size"])
     assert state.tokens.is_contiguous()
     assert model.run_block(0, state.tokens, state).is_contiguous()
 
