@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from devtools.bench.peers import NEGATIVE_TOKENS, PROMPT_TOKENS, Peers, Task
 from devtools.bench.turns import Turn, timed
@@ -139,7 +140,7 @@ def sweep(
 ) -> Sweep:
     """Measure one sweep; of a point's runs the fastest counts, and a long one has a single run."""
     seconds, memory, arithmetic = [], [], []
-    for value in values:
+    for value in tqdm(values, desc=what, leave=False):
         task, tokens = point(what, value, base)
         turns: list[Turn] = []
         while len(turns) < repeats and sum(turn.wall for turn in turns) < _ENOUGH:
