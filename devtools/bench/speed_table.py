@@ -126,8 +126,9 @@ def table(found: Mapping[str, Any], report: Sequence[Bar]) -> str:
     lines = [
         "# Speed\n",
         "Written by `python dev.py bench speed`. Random weights, the same for all; runs take "
-        "turns. Medians; the ratio says how many times as fast as diffusers, with the least and "
-        "the most of the rounds.\n",
+        "turns. Medians of the rounds; the last column is the median of each round's ratio to "
+        "diffusers, with the least and the most. GB: at the peak, on a processor beyond what was "
+        "there before.\n",
         ", ".join(f"{name} {value}" for name, value in found["machine"].items()) + ".\n",
     ]
     if found.get("products"):
