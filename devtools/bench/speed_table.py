@@ -66,8 +66,8 @@ _OF_A_STEP = (
     "projected and folded; these are in the seconds of the whole."
 )
 _WORD = " without "
-_WITHOUT = {OURS: "ours", "ours, bf16": "ours, bf16"}
-"""Who ran whole, and what its runs without a part are called."""
+_WHOLE = {"ours": OURS, "ours, bf16": "ours, bf16"}
+"""Whose runs without a part are told by these words, and who ran with all."""
 _PARTS = "How many times as long without each of our shortcuts as with all:\n"
 _PRODUCTS = (
     "The processor's products of matrices, against those of fp32 by default: by oneDNN "
@@ -197,7 +197,7 @@ def _parts(case: Mapping[str, Any], device: str) -> list[str]:
     """Say of each shortcut, where ours ran without it, what it is worth."""
     peers = peers_of(case)
     what = _compared(device, peers)
-    kinds = {kind: name for name, kind in _WITHOUT.items() if name in peers}
+    kinds = {kind: name for kind, name in _WHOLE.items() if name in peers}
     parts = {name.partition(_WORD)[2]: None for name in peers if _WORD in name}
     if not parts:
         return []
